@@ -1,0 +1,1 @@
+//! Blobs and mail of microserve in folders.

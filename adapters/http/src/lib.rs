@@ -1,0 +1,1 @@
+//! The HTTP face of microserve: gateway, auth and ops as axum routers.

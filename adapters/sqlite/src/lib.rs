@@ -1,0 +1,1 @@
+//! Accounts, jobs and queue of microserve in one SQLite file.

@@ -1,0 +1,1 @@
+//! The Rust transcoder of microserve: Symphonia and friends decode, LAME encodes.

@@ -1,0 +1,2 @@
+//! The all-in-one server and command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! microserve turns uploaded videos into MP3s.

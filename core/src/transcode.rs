@@ -1,0 +1,266 @@
+//! Transcoding: the sound of a video becomes an MP3.
+//!
+//! A [`Transcoder`] is synchronous, because it is CPU work: callers run it on a blocking thread or in another
+//! process. It reads a [`Source`], writes a [`Sink`], and asks its progress callback now and then whether to go on.
+
+use std::io::{Read, Seek, Write};
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::retry::{BoxError, Retryable};
+
+/// Where the bytes of a video come from. Seeking must be possible; it should be cheap to skip forward.
+pub trait Source: Read + Seek + Send {}
+impl<T: Read + Seek + Send + ?Sized> Source for T {}
+
+/// Where the bytes of an MP3 go. Seeking back is needed once, to complete the first frame.
+pub trait Sink: Write + Seek + Send {}
+impl<T: Write + Seek + Send + ?Sized> Sink for T {}
+
+/// Turns media into MP3s.
+pub trait Transcoder: Send + Sync {
+    /// Looks at the headers of `source` and says what is in it, without decoding it all.
+    ///
+    /// # Errors
+    /// As [`Transcoder::transcode`], for what shows in the headers. A file that is understood but can't be converted
+    /// is no error: [`SourceInfo::problem`] names the reason.
+    fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError>;
+
+    /// Reads the audio of `source` and writes it as an MP3 to `sink`, which must be empty.
+    ///
+    /// The MP3 has the length a player would give the source's audio, exact to the sample (LAME tag: delay and
+    /// padding). The same input and options give the same bytes. Memory does not grow with the length of the input.
+    ///
+    /// `progress` is called several times a second of work; [`ControlFlow::Break`] ends it with
+    /// [`TranscodeError::Cancelled`].
+    ///
+    /// # Errors
+    /// One of [`TranscodeError`]; whatever is in the sink then is rubbish. Never noise with `Ok`.
+    fn transcode(
+        &self,
+        source: &mut dyn Source,
+        sink: &mut dyn Sink,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Transcoded, TranscodeError>;
+}
+
+/// What the MP3 is to be like. The default is variable bitrate at quality 2, channels as the source has them.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "snake_case")]
+pub struct Options {
+    /// Constant or variable bitrate.
+    pub quality: Quality,
+    /// Mix everything down to one channel.
+    pub mono: bool,
+    /// The title to write into the ID3 tag when the source names none, usually the name of the uploaded file.
+    pub fallback_title: Option<String>,
+}
+
+/// How many bits the MP3 spends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    /// Constant bitrate in kbit/s, one of [`Quality::BITRATES`].
+    Cbr(u16),
+    /// LAME's variable bitrate, 0 (best) to 9 (smallest); 2 is about 190 kbit/s for stereo music.
+    Vbr(u8),
+}
+
+impl Quality {
+    /// The constant bitrates that can be asked for, in kbit/s (MPEG-1 Layer III, ISO/IEC 11172-3 2.4.2.3).
+    pub const BITRATES: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+
+    /// A constant bitrate in kbit/s; `None` unless it is one of [`Quality::BITRATES`].
+    #[must_use]
+    pub fn cbr(kbps: u16) -> Option<Self> {
+        Self::BITRATES.contains(&kbps).then_some(Self::Cbr(kbps))
+    }
+
+    /// A variable bitrate's level; `None` above 9.
+    #[must_use]
+    pub fn vbr(level: u8) -> Option<Self> {
+        (level <= 9).then_some(Self::Vbr(level))
+    }
+}
+
+impl Default for Quality {
+    fn default() -> Self {
+        Self::Vbr(2)
+    }
+}
+
+/// How far a transcoder has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Seconds of audio done.
+    pub position: f64,
+    /// Seconds of audio in all, when the source tells.
+    pub duration: Option<f64>,
+}
+
+impl Progress {
+    /// The part that is done, in 0..=1; `None` when the source does not tell its duration.
+    #[must_use]
+    pub fn fraction(&self) -> Option<f64> {
+        let duration = self.duration.filter(|d| *d > 0.0)?;
+        Some((self.position / duration).clamp(0.0, 1.0))
+    }
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct SourceInfo {
+    /// The container's usual short name: `mp4`, `matroska`, `ogg`, `wav`, `flac`, `mp3`, `adts`, …
+    pub container: String,
+    /// Every track, in the file's order.
+    pub tracks: Vec<TrackInfo>,
+    /// Index into `tracks` of the one that would be converted.
+    pub chosen: Option<usize>,
+    /// The title that the file's tags give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Why it can't be converted: an error's code and sentence. `None`: it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+impl SourceInfo {
+    /// The track that would be converted.
+    #[must_use]
+    pub fn audio(&self) -> Option<&TrackInfo> {
+        self.tracks.get(self.chosen?)
+    }
+}
+
+/// One track of a file.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct TrackInfo {
+    /// `audio`, `video`, `subtitle` or `other`.
+    pub kind: String,
+    /// The codec's usual short name: `aac`, `opus`, `h264`, …
+    pub codec: String,
+    /// Number of channels (0: not an audio track, or not known before decoding).
+    pub channels: u16,
+    /// Sample rate in Hz (0: not an audio track, or not known before decoding).
+    pub sample_rate: u32,
+    /// Seconds, as far as the container tells.
+    pub duration: Option<f64>,
+    /// The language as the container writes it (ISO 639-2 or BCP 47).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// Why something can't be converted, in words that are kept: a stable code and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable snake_case code, as in [`TranscodeError::code`].
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// What came out of [`Transcoder::transcode`].
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct Transcoded {
+    /// What the source was found to be, with rate, channels and duration as decoded.
+    pub source: SourceInfo,
+    /// Length of the MP3 in samples per channel, without encoder delay and padding.
+    pub samples: u64,
+    /// Sample rate of the MP3 in Hz.
+    pub sample_rate: u32,
+    /// Channels of the MP3: 1 or 2.
+    pub channels: u16,
+    /// Mean bitrate in bit/s.
+    pub bitrate: u32,
+    /// Packets that could not be decoded and were replaced by silence.
+    pub lost_packets: u64,
+}
+
+impl Transcoded {
+    /// Length of the MP3 in seconds.
+    #[must_use]
+    pub fn duration(&self) -> f64 {
+        if self.sample_rate == 0 { 0.0 } else { self.samples as f64 / f64::from(self.sample_rate) }
+    }
+}
+
+/// Why there is no MP3.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TranscodeError {
+    /// The file is understood and has no sound in it.
+    #[error("the file has no audio track")]
+    NoAudioTrack,
+    /// The audio is in a codec nobody here can decode.
+    #[error("the audio codec {name} is not supported")]
+    UnsupportedCodec {
+        /// The codec's usual short name.
+        name: String,
+    },
+    /// Not a media file, or of a kind that is not read.
+    #[error("{name} is not a container that can be read")]
+    UnsupportedContainer {
+        /// What the bytes look like: `avi`, `text`, `zip`, `unknown`, …
+        name: String,
+    },
+    /// The audio is encrypted.
+    #[error("the audio is encrypted")]
+    Encrypted,
+    /// The file is damaged beyond use.
+    #[error("the file is damaged: {detail}")]
+    Corrupt {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// Longer than the transcoder's limit.
+    #[error("the audio is longer than the limit of {limit} seconds")]
+    TooLong {
+        /// The limit in seconds.
+        limit: u64,
+    },
+    /// The progress callback said to stop.
+    #[error("the conversion was cancelled")]
+    Cancelled,
+    /// Reading the source failed: not the file's fault, so try again.
+    #[error("could not read the source")]
+    Source(#[source] std::io::Error),
+    /// Writing the sink failed, so try again.
+    #[error("could not write the mp3")]
+    Sink(#[source] std::io::Error),
+    /// The transcoder itself failed.
+    #[error("the transcoder failed")]
+    Internal(#[source] BoxError),
+}
+
+impl TranscodeError {
+    /// The stable code of this error, as jobs and the command line show it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoAudioTrack => "no_audio_track",
+            Self::UnsupportedCodec { .. } => "unsupported_codec",
+            Self::UnsupportedContainer { .. } => "unsupported_container",
+            Self::Encrypted => "encrypted",
+            Self::Corrupt { .. } => "corrupt",
+            Self::TooLong { .. } => "too_long",
+            Self::Cancelled => "cancelled",
+            Self::Source(_) => "source_unavailable",
+            Self::Sink(_) => "sink_unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The error in words that are kept in a job.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        Problem { code: self.code().to_owned(), detail: self.to_string() }
+    }
+}
+
+impl Retryable for TranscodeError {
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Source(_) | Self::Sink(_) | Self::Internal(_))
+    }
+}
