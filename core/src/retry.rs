@@ -17,7 +17,7 @@ pub trait Retryable {
 }
 
 /// Exponential backoff: `first · factor^(n−1)`, at most `max`, with jitter of up to a quarter either way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     /// The wait after the first failure.
     pub first: Duration,

@@ -1,0 +1,255 @@
+//! Accounts: who may log in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::id::id;
+use crate::retry::{BoxError, Retryable};
+
+id!(
+    /// Names an account for ever, whatever becomes of its address.
+    AccountId
+);
+
+/// Keeps accounts.
+#[async_trait]
+pub trait AuthStore: Send + Sync {
+    /// Adds an account. (Checks: `inserted_is_found`, `same_address_is_refused`, `racing_inserts_have_one_winner`.)
+    ///
+    /// # Errors
+    /// [`AuthError::AlreadyExists`], [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn insert(&self, account: &Account) -> Result<(), AuthError>;
+
+    /// Finds an account by its address, whose case does not matter. (Checks: `inserted_is_found`,
+    /// `address_case_does_not_matter`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn find(&self, email: &Email) -> Result<Option<Account>, AuthError>;
+
+    /// Finds an account by its id. (Check: `inserted_is_found`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn get(&self, id: AccountId) -> Result<Option<Account>, AuthError>;
+
+    /// A page of the accounts in the order of their addresses, starting behind `after`.
+    /// (Check: `list_pages_through_everyone`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<Account>, AuthError>;
+
+    /// Sets a new password; tokens issued before `changed_at` are void from then on. (Check: `password_is_replaced`.)
+    ///
+    /// # Errors
+    /// [`AuthError::NotFound`], [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn set_password(&self, id: AccountId, to: &PasswordHash, changed_at: Timestamp) -> Result<(), AuthError>;
+
+    /// Replaces the hash of an unchanged password by a stronger one, if it is still `from`; says whether it was.
+    /// (Check: `rehash_never_undoes_a_change`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn rehash(&self, id: AccountId, from: &PasswordHash, to: &PasswordHash) -> Result<bool, AuthError>;
+
+    /// Locks an account out, or lets it in again. (Check: `disabled_is_kept`.)
+    ///
+    /// # Errors
+    /// [`AuthError::NotFound`], [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn set_disabled(&self, id: AccountId, disabled: bool) -> Result<(), AuthError>;
+
+    /// Removes an account. Removing one that isn't there succeeds. (Check: `delete_is_idempotent`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn delete(&self, id: AccountId) -> Result<(), AuthError>;
+
+    /// Whether the store can be used right now. (Check: `ping_succeeds`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn ping(&self) -> Result<(), AuthError>;
+}
+
+/// Somebody who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// Its address, which is also its name.
+    pub email: Email,
+    /// The hash of its password.
+    pub password: PasswordHash,
+    /// Whether it may see to other people's things.
+    pub admin: bool,
+    /// Whether it is locked out.
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When its password was last changed: tokens issued before are void.
+    pub password_changed_at: Timestamp,
+}
+
+/// An e-mail address (RFC 5321 §4.1.2, without quoted local parts and address literals): at most 254 bytes, the domain
+/// in lower case. Two addresses that differ only in case are the same person's.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Email(String);
+
+impl Email {
+    /// The address as people write it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What two spellings of the same address have in common: everything in lower case.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl FromStr for Email {
+    type Err = ParseEmailError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (local, domain) = text.rsplit_once('@').ok_or(ParseEmailError)?;
+        let local_ok = !local.is_empty()
+            && local.len() <= 64
+            && !local.starts_with('.')
+            && !local.ends_with('.')
+            && !local.contains("..")
+            && local.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
+        let label_ok = |label: &str| {
+            !label.is_empty()
+                && label.len() <= 63
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+        };
+        if text.len() > 254 || !local_ok || !domain.split('.').all(label_ok) {
+            return Err(ParseEmailError);
+        }
+        Ok(Self(format!("{local}@{}", domain.to_lowercase())))
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = ParseEmailError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Email> for String {
+    fn from(email: Email) -> Self {
+        email.0
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Addresses are personal: logs that print whole structures don't show them.
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+/// The text is not an e-mail address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an e-mail address of the form name@host")]
+pub struct ParseEmailError;
+
+/// The hash of a password as a PHC string: `$argon2id$v=19$m=…,t=…,p=…$salt$hash`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Takes what a store holds; whether it is a hash at all shows when a password is checked against it.
+    #[must_use]
+    pub fn from_stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The PHC string, for stores.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Never shows the hash.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// Why accounts can't be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// There is an account of this address already.
+    #[error("there is an account of this address already")]
+    AlreadyExists,
+    /// There is no such account.
+    #[error("there is no such account")]
+    NotFound,
+    /// The store can't be reached or is busy: try again.
+    #[error("the account store is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// The store is broken or misused: trying again won't help.
+    #[error("the account store failed")]
+    Internal(#[source] BoxError),
+}
+
+impl Retryable for AuthError {
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_parsed_at_the_door() {
+        for good in ["a@b.c", "first.last+tag@Example.COM", "anna@localhost", "jürgen@müller.de"] {
+            assert!(good.parse::<Email>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "a",
+            "@b",
+            "a@",
+            "a b@c.d",
+            "a@b..c",
+            ".a@b.c",
+            "a@-b.c",
+            "a@b.c\r\nBcc: x@y.z",
+            "a\u{0}@b.c",
+            "<a@b.c>",
+        ] {
+            assert!(bad.parse::<Email>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_personal() {
+        let email: Email = "anna@example.com".parse().unwrap();
+        assert_eq!(format!("{email:?} {:?}", PasswordHash::from_stored("$argon2id$…")), "Email(…) PasswordHash(…)");
+    }
+}

@@ -1,0 +1,571 @@
+//! Jobs: what is to become of an uploaded video. The job's row is the truth; everything else only points at it.
+//!
+//! ```text
+//! uploading ─► queued ─► converting ─► done ─► expired          any unfinished ─► cancelled
+//!     │           ▲  └────────┘ retry                           any final ─► deleted ─► (gone)
+//!     └► (gone)   └ failed ◄── permanent error, or attempts used up
+//! ```
+//!
+//! Every step is a pure function from a job and the time to the next job, or to an error that says why not. A store
+//! only compares the version and swaps. [`Job::due_at`] says when the relay has to look at the job again if nothing
+//! happens until then: that one field is the outbox (a bell to ring), the lease, the mail's schedule and the retention.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::account::{AccountId, Email};
+use crate::blob::{Fid, Sha256};
+use crate::clock::later;
+use crate::id::id;
+use crate::queue::QueueName;
+use crate::retry::Backoff;
+use crate::transcode::{Options, Problem, SourceInfo};
+
+mod mail;
+mod store;
+
+pub use mail::MailState;
+pub use store::{JobError, JobStore, JobStoreExt, ListQuery};
+
+id!(
+    /// Names a job.
+    JobId
+);
+
+/// What a job's life is measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// An upload that is silent for longer is abandoned.
+    pub upload_ttl: Duration,
+    /// A worker that is silent for longer has lost its job.
+    pub lease: Duration,
+    /// A bell that nobody answered is rung again after this long, then after four times as long, and so on.
+    pub ring_again: Backoff,
+    /// Between attempts.
+    pub backoff: Backoff,
+    /// So many attempts at most.
+    pub attempts: u32,
+    /// No new attempt when the job was accepted longer ago.
+    pub give_up_after: Duration,
+    /// A mail that takes longer has an unknown outcome.
+    pub mail_lease: Duration,
+    /// How long videos are kept after their job's end. `None`: for ever.
+    pub keep_videos: Option<Duration>,
+    /// How long MP3s are kept after their job's end. `None`: for ever.
+    pub keep_mp3s: Option<Duration>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        const MINUTE: Duration = Duration::from_secs(60);
+        Self {
+            upload_ttl: 15 * MINUTE,
+            lease: Duration::from_secs(30),
+            ring_again: Backoff { first: Duration::from_secs(30), factor: 4, max: 30 * MINUTE },
+            backoff: Backoff::JOB,
+            attempts: 8,
+            give_up_after: 24 * 60 * MINUTE,
+            mail_lease: 5 * MINUTE,
+            keep_videos: Some(24 * 60 * MINUTE),
+            keep_mp3s: None,
+        }
+    }
+}
+
+/// One uploaded video's life.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Counts stored changes; a store swaps only if it still holds this one.
+    pub version: u64,
+    /// Whose it is.
+    pub owner: AccountId,
+    /// Where the mail goes.
+    pub email: Email,
+    /// The uploaded file's name, for people only.
+    pub filename: String,
+    /// What the MP3 is to be like.
+    pub options: Options,
+    /// The video's blob.
+    pub video: Fid,
+    /// The video's size in bytes, once it is stored.
+    pub video_size: Option<u64>,
+    /// The video's blob has been deleted.
+    pub video_gone: bool,
+    /// Where it stands.
+    pub state: State,
+    /// Claims so far: a worker of an older epoch has lost the job.
+    pub epoch: u32,
+    /// Attempts at converting, counted before the work.
+    pub attempt: u32,
+    /// How far the running attempt is, in 0..=1.
+    pub progress: f64,
+    /// How often the bell of the present state was rung by the relay.
+    pub rings: u32,
+    /// When the relay has to look at this job if nothing happens until then.
+    pub due_at: Option<Timestamp>,
+    /// What the video was found to be.
+    pub source: Option<SourceInfo>,
+    /// The MP3.
+    pub output: Option<Output>,
+    /// Why the last attempt failed, while there will be another.
+    pub last_problem: Option<Problem>,
+    /// The mail to the owner.
+    pub mail: MailState,
+    /// When the upload began.
+    pub created_at: Timestamp,
+    /// When the upload was complete: from here on the job is never lost.
+    pub accepted_at: Option<Timestamp>,
+    /// When the last attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a final state.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum State {
+    /// The video is on its way in.
+    Uploading {
+        /// When its uploader was last heard of.
+        seen_at: Timestamp,
+    },
+    /// Waits for a worker.
+    Queued {
+        /// Not before this moment.
+        not_before: Timestamp,
+    },
+    /// A worker has it.
+    Converting {
+        /// The worker has lost it if not heard of by then.
+        lease_until: Timestamp,
+        /// What the worker does.
+        phase: Phase,
+    },
+    /// The MP3 is there.
+    Done,
+    /// There will be no MP3.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+    /// The owner didn't want it any more.
+    Cancelled,
+    /// The MP3 was there and has been deleted, as the retention wants it.
+    Expired,
+    /// The owner deleted it: no longer shown, and its files are being removed.
+    Deleted,
+}
+
+/// What a worker does with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Looking at the video.
+    Probing,
+    /// Decoding and encoding.
+    Transcoding,
+    /// Writing the MP3 to the blob store.
+    Storing,
+}
+
+/// A [`State`] without its details, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the words are those of `State`")]
+pub enum Status {
+    Uploading,
+    Queued,
+    Converting,
+    Done,
+    Failed,
+    Cancelled,
+    Expired,
+    Deleted,
+}
+
+impl Status {
+    /// Every status, in the order of a job's life.
+    pub const ALL: [Self; 8] = [
+        Self::Uploading,
+        Self::Queued,
+        Self::Converting,
+        Self::Done,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Deleted,
+    ];
+
+    /// The word clients see.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Uploading => "uploading",
+            Self::Queued => "queued",
+            Self::Converting => "converting",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// Whether nothing more happens to the conversion.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Uploading | Self::Queued | Self::Converting)
+    }
+}
+
+impl std::str::FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or(UnknownStatus)
+    }
+}
+
+/// The word is no status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a status: one of uploading, queued, converting, done, failed, cancelled, expired")]
+pub struct UnknownStatus;
+
+/// The MP3 that a job has led to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its blob.
+    pub fid: Fid,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    pub sha256: Sha256,
+    /// Seconds.
+    pub duration: f64,
+    /// Mean bitrate in bit/s.
+    pub bitrate: u32,
+}
+
+/// The step is not possible from where the job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a job that is {} can't be {step}", .status.as_str())]
+pub struct NotPossible {
+    /// Where the job stands.
+    pub status: Status,
+    /// What was asked.
+    pub step: &'static str,
+}
+
+type Step = Result<Job, NotPossible>;
+
+impl Job {
+    /// A job whose video begins to arrive.
+    #[must_use]
+    pub fn new(owner: AccountId, email: Email, filename: String, options: Options, now: Timestamp, p: &Policy) -> Self {
+        Self {
+            id: JobId::random(),
+            version: 0,
+            owner,
+            email,
+            filename,
+            options,
+            video: Fid::random(),
+            video_size: None,
+            video_gone: false,
+            state: State::Uploading { seen_at: now },
+            epoch: 0,
+            attempt: 0,
+            progress: 0.0,
+            rings: 0,
+            due_at: None,
+            source: None,
+            output: None,
+            last_problem: None,
+            mail: MailState::None,
+            created_at: now,
+            accepted_at: None,
+            started_at: None,
+            finished_at: None,
+        }
+        .rescheduled(now, p)
+    }
+
+    /// Where it stands, without details.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Uploading { .. } => Status::Uploading,
+            State::Queued { .. } => Status::Queued,
+            State::Converting { .. } => Status::Converting,
+            State::Done => Status::Done,
+            State::Failed { .. } => Status::Failed,
+            State::Cancelled => Status::Cancelled,
+            State::Expired => Status::Expired,
+            State::Deleted => Status::Deleted,
+        }
+    }
+
+    /// The queue whose workers have to do something about this job; `None` if nobody has.
+    #[must_use]
+    pub fn bell(&self) -> Option<QueueName> {
+        match self.state {
+            State::Queued { .. } => Some(QueueName::VIDEO),
+            State::Done | State::Failed { .. } if self.mail.is_pending() => Some(QueueName::MP3),
+            _ => None,
+        }
+    }
+
+    /// Whether this job still needs the blob `fid`; one that no job needs is an orphan.
+    #[must_use]
+    pub fn needs(&self, fid: &Fid) -> bool {
+        let video = self.video == *fid && !self.video_gone && self.state != State::Deleted;
+        video || self.mp3() == Some(fid)
+    }
+
+    /// The MP3's fid, while the MP3 can be downloaded.
+    #[must_use]
+    pub fn mp3(&self) -> Option<&Fid> {
+        (self.state == State::Done).then_some(self.output.as_ref().map(|o| &o.fid))?
+    }
+
+    /// The uploader is still at it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless uploading.
+    pub fn keep_uploading(mut self, now: Timestamp, p: &Policy) -> Step {
+        let State::Uploading { seen_at } = &mut self.state else { return Err(self.cannot("uploaded")) };
+        *seen_at = now;
+        Ok(self.rescheduled(now, p))
+    }
+
+    /// The video is stored: the job is accepted, and its bell is to be rung.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless uploading.
+    pub fn accept(mut self, size: u64, now: Timestamp, p: &Policy) -> Step {
+        if !matches!(self.state, State::Uploading { .. }) {
+            return Err(self.cannot("accepted"));
+        }
+        self.video_size = Some(size);
+        self.accepted_at = Some(now);
+        Ok(self.enter(State::Queued { not_before: now }, now, p))
+    }
+
+    /// A worker takes it: a new epoch and attempt begin.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless queued and its time has come.
+    pub fn claim(mut self, now: Timestamp, p: &Policy) -> Step {
+        match self.state {
+            State::Queued { not_before } if not_before <= now => {}
+            _ => return Err(self.cannot("claimed")),
+        }
+        self.epoch += 1;
+        self.attempt += 1;
+        self.progress = 0.0;
+        self.started_at = Some(now);
+        let lease_until = later(now, p.lease);
+        Ok(self.enter(State::Converting { lease_until, phase: Phase::Probing }, now, p))
+    }
+
+    /// The worker of `epoch` is still at it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when it has lost the job.
+    pub fn beat(mut self, epoch: u32, phase: Phase, progress: f64, now: Timestamp, p: &Policy) -> Step {
+        self.held_by(epoch, "kept")?;
+        self.progress = progress.clamp(0.0, 1.0);
+        self.state = State::Converting { lease_until: later(now, p.lease), phase };
+        Ok(self.rescheduled(now, p))
+    }
+
+    /// The worker of `epoch` has made the MP3.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when it has lost the job.
+    pub fn complete(mut self, epoch: u32, source: SourceInfo, output: Output, now: Timestamp, p: &Policy) -> Step {
+        self.held_by(epoch, "completed")?;
+        self.source = Some(source);
+        self.output = Some(output);
+        self.progress = 1.0;
+        self.last_problem = None;
+        Ok(self.finish(State::Done, MailState::due(now), now, p))
+    }
+
+    /// The worker of `epoch` found that there can be no MP3.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when it has lost the job.
+    pub fn fail(self, epoch: u32, problem: Problem, now: Timestamp, p: &Policy) -> Step {
+        self.held_by(epoch, "failed")?;
+        Ok(self.finish(State::Failed { problem }, MailState::due(now), now, p))
+    }
+
+    /// The attempt of `epoch` failed in a way that may pass: queued again after a while, or failed for good when the
+    /// attempts are used up.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when the worker has lost the job.
+    pub fn retry_later(mut self, epoch: u32, problem: Problem, now: Timestamp, p: &Policy) -> Step {
+        self.held_by(epoch, "retried")?;
+        if self.is_used_up(now, p) {
+            return self.fail(epoch, problem, now, p);
+        }
+        self.last_problem = Some(problem);
+        let not_before = later(now, p.backoff.delay(self.attempt, self.seed()));
+        Ok(self.enter(State::Queued { not_before }, now, p))
+    }
+
+    /// The worker of `epoch` is being shut down and gives the job back: that costs no attempt.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when it has lost the job.
+    pub fn release(mut self, epoch: u32, now: Timestamp, p: &Policy) -> Step {
+        self.held_by(epoch, "released")?;
+        self.attempt -= 1;
+        Ok(self.enter(State::Queued { not_before: now }, now, p))
+    }
+
+    /// The worker was silent for longer than its lease: it crashed, froze or was cut off. Somebody else may go on at
+    /// once, unless the attempts are used up.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless converting with a lease that has run out.
+    pub fn lose_lease(self, now: Timestamp, p: &Policy) -> Step {
+        match self.state {
+            State::Converting { lease_until, .. } if lease_until <= now => {}
+            _ => return Err(self.cannot("taken from its worker")),
+        }
+        if self.is_used_up(now, p) {
+            let problem = Problem {
+                code: "poison".to_owned(),
+                detail: format!("{} workers stopped without a word while converting this video", self.attempt),
+            };
+            return Ok(self.finish(State::Failed { problem }, MailState::due(now), now, p));
+        }
+        Ok(self.enter(State::Queued { not_before: now }, now, p))
+    }
+
+    /// The owner doesn't want it any more. A worker that has it loses it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when it is final already.
+    pub fn cancel(mut self, now: Timestamp, p: &Policy) -> Step {
+        if self.status().is_final() {
+            return Err(self.cannot("cancelled"));
+        }
+        self.epoch += 1;
+        Ok(self.finish(State::Cancelled, MailState::None, now, p))
+    }
+
+    /// The owner deletes it with its files.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is final, or deleted already.
+    pub fn delete(self, now: Timestamp, p: &Policy) -> Step {
+        if !self.status().is_final() || self.state == State::Deleted {
+            return Err(self.cannot("deleted"));
+        }
+        Ok(self.enter(State::Deleted, now, p))
+    }
+
+    /// The relay has rung the bell.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when there is no bell to ring.
+    pub fn rang(mut self, now: Timestamp, p: &Policy) -> Step {
+        if self.bell().is_none() {
+            return Err(self.cannot("announced"));
+        }
+        self.rings = self.rings.saturating_add(1);
+        Ok(self.rescheduled(now, p))
+    }
+
+    /// The video's blob has been deleted, as the retention wants it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is final.
+    pub fn forget_video(mut self, now: Timestamp, p: &Policy) -> Step {
+        if !self.status().is_final() {
+            return Err(self.cannot("stripped of its video"));
+        }
+        self.video_gone = true;
+        Ok(self.rescheduled(now, p))
+    }
+
+    /// The MP3 is no longer to be had, as the retention wants it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless done.
+    pub fn expire(self, now: Timestamp, p: &Policy) -> Step {
+        if self.state != State::Done {
+            return Err(self.cannot("expired"));
+        }
+        Ok(self.enter(State::Expired, now, p))
+    }
+
+    /// When the retention wants the video deleted.
+    #[must_use]
+    pub fn video_expires_at(&self, p: &Policy) -> Option<Timestamp> {
+        if self.video_gone { None } else { Some(later(self.finished_at?, p.keep_videos?)) }
+    }
+
+    /// When the retention wants the MP3 deleted.
+    #[must_use]
+    pub fn mp3_expires_at(&self, p: &Policy) -> Option<Timestamp> {
+        if self.state == State::Done { Some(later(self.finished_at?, p.keep_mp3s?)) } else { None }
+    }
+
+    /// What the jitter of this job's waits is made from.
+    fn seed(&self) -> u64 {
+        self.id.as_bytes().iter().fold(0, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte))
+    }
+
+    fn is_used_up(&self, now: Timestamp, p: &Policy) -> bool {
+        let too_old = self.accepted_at.is_some_and(|at| later(at, p.give_up_after) <= now);
+        self.attempt >= p.attempts || too_old
+    }
+
+    fn held_by(&self, epoch: u32, step: &'static str) -> Result<(), NotPossible> {
+        let held = matches!(self.state, State::Converting { .. }) && self.epoch == epoch;
+        if held { Ok(()) } else { Err(self.cannot(step)) }
+    }
+
+    fn cannot(&self, step: &'static str) -> NotPossible {
+        NotPossible { status: self.status(), step }
+    }
+
+    fn finish(mut self, state: State, mail: MailState, now: Timestamp, p: &Policy) -> Self {
+        self.finished_at = Some(now);
+        self.mail = mail;
+        self.enter(state, now, p)
+    }
+
+    fn enter(mut self, state: State, now: Timestamp, p: &Policy) -> Self {
+        self.state = state;
+        self.rings = 0;
+        self.rescheduled(now, p)
+    }
+
+    /// Works out `due_at`: the one place that says when a silent job needs the relay.
+    fn rescheduled(mut self, now: Timestamp, p: &Policy) -> Self {
+        let ring = |not_before: Timestamp| later(not_before.max(now), p.ring_again.delay(self.rings + 1, self.seed()));
+        self.due_at = match &self.state {
+            State::Uploading { seen_at } => Some(later(*seen_at, p.upload_ttl)),
+            State::Queued { not_before } => Some(ring(*not_before)),
+            State::Converting { lease_until, .. } => Some(*lease_until),
+            State::Deleted => Some(now),
+            State::Done | State::Failed { .. } | State::Cancelled | State::Expired => match self.mail {
+                MailState::Pending { not_before, .. } if self.bell().is_some() => Some(ring(not_before)),
+                MailState::Sending { lease_until, .. } => Some(lease_until),
+                _ => [self.video_expires_at(p), self.mp3_expires_at(p)].into_iter().flatten().min(),
+            },
+        };
+        self
+    }
+}

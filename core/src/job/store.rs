@@ -1,0 +1,139 @@
+//! The port that keeps jobs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{Job, JobId, Status};
+use crate::account::AccountId;
+use crate::retry::{Backoff, BoxError, Retryable};
+
+/// Keeps jobs: compares versions and swaps, and decides nothing.
+#[async_trait]
+pub trait JobStore: Send + Sync {
+    /// Adds a job. (Checks: `inserted_is_found`, `second_insert_is_refused`.)
+    ///
+    /// # Errors
+    /// [`JobError::Conflict`] when there is one of this id; [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn insert(&self, job: &Job) -> Result<(), JobError>;
+
+    /// Finds a job. (Checks: `inserted_is_found`, `every_field_is_kept`.)
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn get(&self, id: JobId) -> Result<Option<Job>, JobError>;
+
+    /// Replaces the job of this id if the store still holds `job.version`, and returns it with the next version.
+    /// (Checks: `update_bumps_the_version`, `stale_update_is_a_conflict`, `racing_updates_have_one_winner`.)
+    ///
+    /// # Errors
+    /// [`JobError::Conflict`] when the version is another or the job is gone; [`JobError::Unavailable`] — the outcome
+    /// is unknown then, see [`JobStoreExt::save`]; [`JobError::Internal`].
+    async fn update(&self, job: Job) -> Result<Job, JobError>;
+
+    /// Removes the job if the store still holds `job.version`. Removing one that is gone succeeds.
+    /// (Checks: `removed_is_gone`, `stale_remove_is_a_conflict`.)
+    ///
+    /// # Errors
+    /// [`JobError::Conflict`], [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn remove(&self, job: &Job) -> Result<(), JobError>;
+
+    /// Jobs of one owner, newest first (`created_at`, then `id`, both descending), without deleted ones.
+    /// (Checks: `list_shows_only_the_owners`, `list_pages_newest_first`, `list_filters_by_status`.)
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Job>, JobError>;
+
+    /// Jobs whose `due_at` is at or before `before`, the longest overdue first. (Checks: `due_is_ordered_and_bounded`,
+    /// `undated_jobs_are_never_due`.)
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError>;
+
+    /// Whether the store can be used right now. (Check: `ping_succeeds`.)
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn ping(&self) -> Result<(), JobError>;
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Whose.
+    pub owner: AccountId,
+    /// Only those of this status.
+    pub status: Option<Status>,
+    /// Only those behind this one in the list: its `created_at` and `id`.
+    pub after: Option<(Timestamp, JobId)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What can be said with the port's own methods, for every adapter.
+#[async_trait]
+pub trait JobStoreExt {
+    /// As [`JobStore::update`], but certain: when the answer is lost, it is read again whether the change is there,
+    /// and tried again for some seconds.
+    ///
+    /// # Errors
+    /// [`JobError::Conflict`] when somebody else changed the job; [`JobError::Unavailable`] when the store did not
+    /// answer for long: the outcome is unknown; [`JobError::Internal`].
+    async fn save(&self, job: Job) -> Result<Job, JobError>;
+}
+
+#[async_trait]
+impl<S: JobStore + ?Sized> JobStoreExt for S {
+    async fn save(&self, job: Job) -> Result<Job, JobError> {
+        let mut maybe_written = false;
+        for n in 1..=6 {
+            match self.update(job.clone()).await {
+                Err(JobError::Conflict) if maybe_written => {
+                    // The version has moved on: by our own lost write, or by somebody else's.
+                    match self.get(job.id).await {
+                        Ok(Some(stored)) if is_written(&job, &stored) => return Ok(stored),
+                        Ok(_) => return Err(JobError::Conflict),
+                        Err(err) if !err.is_retryable() => return Err(err),
+                        Err(_) => {}
+                    }
+                }
+                Err(err) if err.is_retryable() && n < 6 => maybe_written = true,
+                outcome => return outcome,
+            }
+            tokio::time::sleep(SAVE_AGAIN.delay(n, u64::from(n))).await;
+        }
+        Err(JobError::Unavailable("the store did not say whether the job was saved".into()))
+    }
+}
+
+const SAVE_AGAIN: Backoff = Backoff { first: Duration::from_millis(100), factor: 3, max: Duration::from_secs(5) };
+
+/// Whether `stored` is `job` one version later, and so our own write.
+fn is_written(job: &Job, stored: &Job) -> bool {
+    let ours = Job { version: job.version + 1, ..job.clone() };
+    ours == *stored
+}
+
+/// Why jobs can't be read or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// Somebody else changed the job: read it again and decide anew.
+    #[error("the job was changed by somebody else")]
+    Conflict,
+    /// The store can't be reached or is busy; a change may have been made or not.
+    #[error("the job store is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// The store is broken or misused: trying again won't help.
+    #[error("the job store failed")]
+    Internal(#[source] BoxError),
+}
+
+impl Retryable for JobError {
+    fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
