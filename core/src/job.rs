@@ -27,7 +27,7 @@ mod mail;
 mod store;
 
 pub use mail::MailState;
-pub use store::{JobError, JobStore, JobStoreExt, ListQuery};
+pub use store::{ChangeError, JobError, JobStore, JobStoreExt, ListQuery, change};
 
 id!(
     /// Names a job.
@@ -507,6 +507,17 @@ impl Job {
             return Err(self.cannot("expired"));
         }
         Ok(self.enter(State::Expired, now, p))
+    }
+
+    /// Nothing changes, but the relay's date is worked out anew: the retention may be another than when it was set.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is final.
+    pub fn retained(self, now: Timestamp, p: &Policy) -> Step {
+        if !self.status().is_final() {
+            return Err(self.cannot("retained"));
+        }
+        Ok(self.rescheduled(now, p))
     }
 
     /// When the retention wants the video deleted.

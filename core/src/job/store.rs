@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Job, JobId, Status};
+use super::{Job, JobId, NotPossible, Status};
 use crate::account::AccountId;
 use crate::retry::{Backoff, BoxError, Retryable};
 
@@ -115,6 +115,41 @@ const SAVE_AGAIN: Backoff = Backoff { first: Duration::from_millis(100), factor:
 fn is_written(job: &Job, stored: &Job) -> bool {
     let ours = Job { version: job.version + 1, ..job.clone() };
     ours == *stored
+}
+
+/// Reads a job, takes a step and saves it; when somebody else got there first, reads again and decides anew.
+///
+/// # Errors
+/// [`ChangeError::Gone`]; [`ChangeError::NotPossible`] when the step can't be taken from where the job stands now;
+/// [`ChangeError::Store`], whose [`JobError::Unavailable`] leaves the outcome unknown.
+pub async fn change<F>(store: &dyn JobStore, id: JobId, mut step: F) -> Result<Job, ChangeError>
+where
+    F: FnMut(Job) -> Result<Job, NotPossible>,
+{
+    let mut rounds = 0;
+    loop {
+        let job = store.get(id).await?.ok_or(ChangeError::Gone)?;
+        rounds += 1;
+        match store.save(step(job)?).await {
+            Err(JobError::Conflict) if rounds < 16 => {}
+            saved => return Ok(saved?),
+        }
+    }
+}
+
+/// Why a step was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// There is no such job (any more).
+    #[error("the job is gone")]
+    Gone,
+    /// It can't be taken from where the job stands.
+    #[error(transparent)]
+    NotPossible(#[from] NotPossible),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] JobError),
 }
 
 /// Why jobs can't be read or changed.

@@ -1,0 +1,230 @@
+//! The relay: sees to every job that has been silent for too long, so that nothing depends on a message, a worker or an
+//! uploader staying alive. Any number of relays may run at once: each step is a compare-and-swap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use crate::blob::{BlobStore, Fid};
+use crate::clock::{Clock, since};
+use crate::events::Event;
+use crate::job::{ChangeError, Job, JobError, JobStore, MailState, NotPossible, Policy, State, change};
+use crate::queue::Queue;
+use crate::retry::BoxError;
+use crate::shutdown::Shutdown;
+
+const BATCH: usize = 500;
+const RING_WAIT: Duration = Duration::from_secs(2);
+
+/// Rings, reclaims and cleans up.
+#[derive(Clone)]
+pub struct Relay {
+    /// Where jobs are kept.
+    pub jobs: Arc<dyn JobStore>,
+    /// Where videos are kept.
+    pub videos: Arc<dyn BlobStore>,
+    /// Where MP3s are kept.
+    pub mp3s: Arc<dyn BlobStore>,
+    /// Whose bells are rung.
+    pub queue: Arc<dyn Queue>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The jobs' measures.
+    pub policy: Policy,
+    /// How often due jobs are looked for.
+    pub every: Duration,
+    /// How often orphaned blobs are looked for.
+    pub collect_every: Duration,
+    /// Blobs younger than this are no orphans yet: their job may be about to be saved.
+    pub orphan_age: Duration,
+}
+
+impl Relay {
+    /// Works until `shutdown` says stop.
+    pub async fn run(&self, shutdown: &Shutdown) {
+        let mut next_collection = tokio::time::Instant::now() + self.collect_every;
+        loop {
+            tokio::select! {
+                () = shutdown.stop().cancelled() => return,
+                () = tokio::time::sleep(self.every) => {}
+            }
+            if let Err(err) = self.tick().await {
+                warn!(error = &*err as &dyn std::error::Error, "the relay could not look for due jobs");
+            }
+            if tokio::time::Instant::now() >= next_collection {
+                next_collection = tokio::time::Instant::now() + self.collect_every;
+                if let Err(err) = self.collect_orphans().await {
+                    warn!(error = &*err as &dyn std::error::Error, "the relay could not collect orphaned blobs");
+                }
+            }
+        }
+    }
+
+    /// Sees to every job that is due; returns how many it moved on.
+    ///
+    /// # Errors
+    /// When the jobs can't be read. Trouble with a single job is logged, and the job stays due.
+    pub async fn tick(&self) -> Result<usize, BoxError> {
+        let mut moved = 0;
+        let mut broker_is_down = false;
+        for job in self.jobs.due(self.clock.now(), BATCH).await? {
+            if broker_is_down && job.bell().is_some() {
+                continue;
+            }
+            let id = job.id;
+            match self.see_to(job).await {
+                Ok(()) => moved += 1,
+                Err(Trouble::Broker(err)) => {
+                    broker_is_down = true;
+                    warn!(error = &*err as &dyn std::error::Error, "the relay could not ring");
+                }
+                Err(Trouble::Store(err)) => {
+                    warn!(job.id = %id, error = &*err as &dyn std::error::Error, "the relay could not see to a job")
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Takes the one step that a due job needs.
+    async fn see_to(&self, job: Job) -> Result<(), Trouble> {
+        let (now, p) = (self.clock.now(), &self.policy);
+        match (&job.state, &job.mail) {
+            (State::Uploading { .. } | State::Deleted, _) => self.remove(&job).await,
+            (State::Queued { .. }, _) => self.ring(&job).await,
+            (State::Converting { .. }, _) => {
+                let Some(job) = self.step(&job, |job| job.lose_lease(now, p)).await? else { return Ok(()) };
+                info!(job.id = %job.id, attempt = job.attempt, "a worker lost job {}", job.id);
+                self.publish(&job).await
+            }
+            (_, MailState::Pending { .. }) if job.bell().is_some() => self.ring(&job).await,
+            (_, MailState::Sending { .. }) => {
+                self.step(&job, |job| job.lose_mail(now, p)).await?;
+                Ok(())
+            }
+            _ => self.retain(&job, now).await,
+        }
+    }
+
+    /// Rings, and notes it in the row so that the next time is later.
+    async fn ring(&self, job: &Job) -> Result<(), Trouble> {
+        self.publish(job).await?;
+        let now = self.clock.now();
+        self.step(job, |job| job.rang(now, &self.policy)).await?;
+        Ok(())
+    }
+
+    async fn publish(&self, job: &Job) -> Result<(), Trouble> {
+        let Some(queue) = job.bell() else { return Ok(()) };
+        let message = Event::of(job).to_message().map_err(|err| Trouble::Store(err.into()))?;
+        match tokio::time::timeout(RING_WAIT, self.queue.publish(&queue, message)).await {
+            Ok(rung) => rung.map_err(|err| Trouble::Broker(err.into())),
+            Err(_) => Err(Trouble::Broker("the queue is silent".into())),
+        }
+    }
+
+    /// An abandoned upload, or a deleted job: its blobs go first, so that the row tells of them until they are gone.
+    async fn remove(&self, job: &Job) -> Result<(), Trouble> {
+        // An uploader that is only slow must find its job gone before its blob is deleted under it.
+        let job = if let State::Uploading { .. } = job.state {
+            let (now, p) = (self.clock.now(), &self.policy);
+            match self.step(job, |job| job.cancel(now, p)?.delete(now, p)).await? {
+                Some(job) => job,
+                None => return Ok(()),
+            }
+        } else {
+            job.clone()
+        };
+        self.videos.delete(&job.video).await?;
+        if let Some(output) = &job.output {
+            self.mp3s.delete(&output.fid).await?;
+        }
+        match self.jobs.remove(&job).await {
+            Ok(()) | Err(JobError::Conflict) => Ok(()),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// What is no longer to be kept goes.
+    async fn retain(&self, job: &Job, now: Timestamp) -> Result<(), Trouble> {
+        let p = &self.policy;
+        if job.mp3_expires_at(p).is_some_and(|at| at <= now) {
+            self.step(job, |job| job.expire(now, p)).await?;
+            if let Some(output) = &job.output {
+                self.mp3s.delete(&output.fid).await?;
+            }
+            return Ok(());
+        }
+        if job.video_expires_at(p).is_some_and(|at| at <= now) {
+            self.videos.delete(&job.video).await?;
+        }
+        // Also when nothing is due any more (the retention was changed): the row gets its new date.
+        let video_is_due = job.video_expires_at(p).is_some_and(|at| at <= now);
+        self.step(job, |job| if video_is_due { job.forget_video(now, p) } else { job.retained(now, p) }).await?;
+        Ok(())
+    }
+
+    /// A step on the job as it was read: when it has changed since, somebody else saw to it (`None`).
+    async fn step<F>(&self, job: &Job, step: F) -> Result<Option<Job>, Trouble>
+    where
+        F: FnMut(Job) -> Result<Job, NotPossible>,
+    {
+        let seen = job.version;
+        let mut step = step;
+        let changed = change(&*self.jobs, job.id, |row| {
+            if row.version == seen { step(row) } else { Err(NotPossible { status: row.status(), step: "relayed" }) }
+        });
+        match changed.await {
+            Ok(job) => Ok(Some(job)),
+            Err(ChangeError::Gone | ChangeError::NotPossible(_)) => Ok(None),
+            Err(ChangeError::Store(err)) => Err(err.into()),
+        }
+    }
+
+    /// Deletes blobs that no job needs: of losers, of crashed workers, of jobs that are gone. Returns how many.
+    ///
+    /// # Errors
+    /// When a store fails; what was not looked at is looked at the next time.
+    pub async fn collect_orphans(&self) -> Result<usize, BoxError> {
+        Ok(self.collect(&*self.videos).await? + self.collect(&*self.mp3s).await?)
+    }
+
+    async fn collect(&self, store: &dyn BlobStore) -> Result<usize, BoxError> {
+        let mut collected = 0;
+        let mut after: Option<Fid> = None;
+        loop {
+            let page = store.list(after, BATCH).await?;
+            let Some(last) = page.last() else { return Ok(collected) };
+            after = Some(last.fid);
+            for blob in page {
+                if since(self.clock.now(), blob.created_at) < self.orphan_age {
+                    continue;
+                }
+                let job = self.jobs.get(blob.meta.job).await?;
+                if !job.is_some_and(|job| job.needs(&blob.fid)) {
+                    store.delete(&blob.fid).await?;
+                    collected += 1;
+                    info!(fid = %blob.fid, job.id = %blob.meta.job, "collected an orphaned blob");
+                }
+            }
+        }
+    }
+}
+
+/// Why a due job could not be seen to.
+enum Trouble {
+    Broker(BoxError),
+    Store(BoxError),
+}
+
+impl<E: Into<BoxError> + StoreError> From<E> for Trouble {
+    fn from(err: E) -> Self {
+        Self::Store(err.into())
+    }
+}
+
+trait StoreError {}
+impl StoreError for JobError {}
+impl StoreError for crate::blob::BlobError {}
