@@ -7,6 +7,13 @@
 #[error("an id is 24 lower-case hexadecimal characters")]
 pub struct ParseIdError;
 
+#[expect(clippy::expect_used, reason = "no id may ever be guessable")]
+pub(crate) fn random_bytes() -> [u8; 12] {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
+    bytes
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -19,11 +26,8 @@ macro_rules! id {
             /// # Panics
             /// When the operating system has no random numbers: nothing safe can be done then.
             #[must_use]
-            #[expect(clippy::expect_used, reason = "no id may ever be guessable")]
             pub fn random() -> Self {
-                let mut bytes = [0; 12];
-                getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
-                Self(bytes)
+                Self($crate::id::random_bytes())
             }
 
             /// From its twelve bytes.

@@ -66,7 +66,7 @@ impl Notify {
         match &outcome {
             Ok(_) => info!(job.id = %job.id, "sent the mail of job {}", job.id),
             Err(err) => {
-                warn!(job.id = %job.id, error = err as &dyn std::error::Error, "could not send the mail of job {}", job.id)
+                warn!(job.id = %job.id, error = err as &dyn std::error::Error, "could not send the mail of job {}", job.id);
             }
         }
         let (now, policy) = (self.clock.now(), &self.policy);

@@ -81,7 +81,7 @@ impl Relay {
                     warn!(error = &*err as &dyn std::error::Error, "the relay could not ring");
                 }
                 Err(Trouble::Store(err)) => {
-                    warn!(job.id = %id, error = &*err as &dyn std::error::Error, "the relay could not see to a job")
+                    warn!(job.id = %id, error = &*err as &dyn std::error::Error, "the relay could not see to a job");
                 }
             }
         }

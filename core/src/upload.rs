@@ -147,7 +147,7 @@ impl Upload {
         match tokio::time::timeout(RING_WAIT, rung).await {
             Ok(Ok(())) => {}
             Ok(Err(err)) => {
-                warn!(job.id = %job.id, error = &*err as &dyn std::error::Error, "could not ring for a job: the relay will")
+                warn!(job.id = %job.id, error = &*err as &dyn std::error::Error, "could not ring for a job: the relay will");
             }
             Err(_) => warn!(job.id = %job.id, "the queue is silent: the relay will ring for the job"),
         }

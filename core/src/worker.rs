@@ -112,7 +112,7 @@ impl Worker {
             // Taken back meanwhile: whoever gets it next finds the job settled.
             Err(QueueError::Stale) => debug!(queue = %self.name, "a delivery was taken back before it was settled"),
             Err(err) => {
-                warn!(queue = %self.name, error = &err as &dyn std::error::Error, "could not settle a delivery")
+                warn!(queue = %self.name, error = &err as &dyn std::error::Error, "could not settle a delivery");
             }
         }
     }
