@@ -31,13 +31,13 @@ pub trait AuthStore: Send + Sync {
     /// [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn find(&self, email: &Email) -> Result<Option<Account>, AuthError>;
 
-    /// Finds an account by its id. (Check: `inserted_is_found`.)
+    /// Finds an account by its id. (Checks: `inserted_is_found`, `strangers_are_not_found`.)
     ///
     /// # Errors
     /// [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn get(&self, id: AccountId) -> Result<Option<Account>, AuthError>;
 
-    /// A page of the accounts in the order of their addresses, starting behind `after`.
+    /// A page of the accounts in the order of their addresses in lower case, byte by byte, starting behind `after`.
     /// (Check: `list_pages_through_everyone`.)
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub type ByteStream<'a> = BoxStream<'a, io::Result<Bytes>>;
 #[async_trait]
 pub trait BlobStore: Send + Sync {
     /// Writes a blob: all of `body` or nothing, durable when this returns. Memory use does not depend on the blob's
-    /// size. Dropping the future half-way leaves nothing visible. (Checks: `put_then_get`, `empty_blob`,
+    /// size. Dropping the future half-way leaves nothing visible. (Checks: `put_then_get`, `metadata_is_kept`, `empty_blob`,
     /// `failed_body_leaves_nothing`, `dropped_put_leaves_nothing`, `unfinished_put_is_invisible`,
     /// `second_put_is_refused`, `racing_puts_have_one_winner`, `big_blob_round_trips`.)
     ///
@@ -44,7 +44,8 @@ pub trait BlobStore: Send + Sync {
 
     /// Reads a blob or a range of its bytes. The range's end is clamped to the size. A blob that vanishes while it is
     /// read ends in an error, never in a clean short body. (Checks: `ranges_are_exact`, `range_end_is_clamped`,
-    /// `range_start_past_the_end_is_refused`, `missing_blob_is_not_found`.)
+    /// `range_start_past_the_end_is_refused`, `empty_range_is_refused`, `missing_blob_is_not_found`,
+    /// `blob_deleted_while_read_never_ends_short`.)
     ///
     /// # Errors
     /// [`BlobError::NotFound`]; [`BlobError::RangeNotSatisfiable`] for a range that starts at or behind the end, or is

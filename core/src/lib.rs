@@ -2,6 +2,8 @@
 pub mod account;
 pub mod blob;
 pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod convert;
 pub mod download;
 pub mod events;
@@ -9,6 +11,7 @@ mod id;
 pub mod job;
 pub mod login;
 pub mod mail;
+pub mod memory;
 pub mod notify;
 pub mod open;
 pub mod password;

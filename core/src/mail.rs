@@ -14,7 +14,7 @@ use crate::retry::{BoxError, Retryable};
 #[async_trait]
 pub trait Mailer: Send + Sync {
     /// Hands one mail over; returns when somebody else is responsible for it. (Checks: `sent_mail_is_accepted`,
-    /// `the_same_mail_twice_is_accepted`, `odd_characters_survive`.)
+    /// `the_same_mail_twice_is_accepted`, `odd_characters_survive`, `many_at_once_are_accepted`.)
     ///
     /// # Errors
     /// One of [`MailError`], which says what may have become of it.

@@ -91,6 +91,7 @@ pub trait Queue: Send + Sync {
 }
 
 /// Takes messages from one queue. Dropping it gives unsettled deliveries back, sooner or later.
+/// (Check: `dropped_consumer_gives_everything_back`.)
 #[async_trait]
 pub trait Consumer: Send {
     /// Waits for the next delivery. Dropping this future loses nothing. (Check: `next_is_cancel_safe`.)
@@ -123,7 +124,7 @@ pub trait Receipt: Send + Sync {
     async fn extend(&self) -> Result<(), QueueError>;
 
     /// Says what becomes of the message. (Checks: `acked_is_gone`, `retry_comes_back_later_and_counts`,
-    /// `dead_letter_goes_to_the_dead_queue`.)
+    /// `waiting_retry_lets_others_pass`, `dead_letter_goes_to_the_dead_queue`.)
     ///
     /// # Errors
     /// [`QueueError::Stale`] when it has been taken back already; [`QueueError::Unavailable`] — then it comes again;

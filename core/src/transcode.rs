@@ -24,19 +24,23 @@ pub trait Transcoder: Send + Sync {
     ///
     /// # Errors
     /// As [`Transcoder::transcode`], for what shows in the headers. A file that is understood but can't be converted
-    /// is no error: [`SourceInfo::problem`] names the reason.
+    /// is no error: [`SourceInfo::problem`] names the reason. (Checks: `probe_agrees`, `text_is_unsupported_container`,
+    /// `empty_source_is_an_error`.)
     fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError>;
 
     /// Reads the audio of `source` and writes it as an MP3 to `sink`, which must be empty.
     ///
     /// The MP3 has the length a player would give the source's audio, exact to the sample (LAME tag: delay and
     /// padding). The same input and options give the same bytes. Memory does not grow with the length of the input.
+    /// (Checks: `wav_becomes_mp3`, `mono_mixes_down`, `constant_bitrate_is_kept`, `same_input_same_bytes`.)
     ///
     /// `progress` is called several times a second of work; [`ControlFlow::Break`] ends it with
-    /// [`TranscodeError::Cancelled`].
+    /// [`TranscodeError::Cancelled`]. (Check: `cancel_is_obeyed`.)
     ///
     /// # Errors
-    /// One of [`TranscodeError`]; whatever is in the sink then is rubbish. Never noise with `Ok`.
+    /// One of [`TranscodeError`]; whatever is in the sink then is rubbish. Never noise with `Ok`. (Checks:
+    /// `text_is_unsupported_container`, `empty_source_is_an_error`, `broken_source_is_a_source_error`,
+    /// `broken_sink_is_a_sink_error`.)
     fn transcode(
         &self,
         source: &mut dyn Source,

@@ -1,0 +1,200 @@
+//! The promises of [`AuthStore`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::now;
+use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use crate::clock::later;
+
+fn email(text: impl AsRef<str>) -> Email {
+    text.as_ref().parse().expect("an address")
+}
+
+/// A hash of the length and alphabet of a real one.
+fn hash(word: &str) -> PasswordHash {
+    PasswordHash::from_stored(format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ${word:A<43}"))
+}
+
+/// Somebody nobody else has the address of.
+fn somebody() -> Account {
+    let id = AccountId::random();
+    let created_at = now();
+    Account {
+        id,
+        email: email(format!("{id}@example.com")),
+        password: hash("first"),
+        admin: false,
+        disabled: false,
+        created_at,
+        password_changed_at: created_at,
+    }
+}
+
+async fn inserted(store: &dyn AuthStore) -> Account {
+    let account = somebody();
+    store.insert(&account).await.expect("an account can be added");
+    account
+}
+
+async fn stored(store: &dyn AuthStore, id: AccountId) -> Account {
+    store.get(id).await.expect("accounts can be read").expect("the account is there")
+}
+
+async fn inserted_is_found(store: Arc<dyn AuthStore>) {
+    let somebody = somebody();
+    let boss = Account {
+        admin: true,
+        disabled: true,
+        password_changed_at: later(now(), Duration::from_secs(1)),
+        ..self::somebody()
+    };
+    for account in [somebody, boss] {
+        store.insert(&account).await.expect("an account can be added");
+        assert_eq!(store.get(account.id).await.unwrap(), Some(account.clone()), "get finds it with every field");
+        assert_eq!(store.find(&account.email).await.unwrap(), Some(account.clone()), "and so does find");
+    }
+}
+
+async fn strangers_are_not_found(store: Arc<dyn AuthStore>) {
+    let stranger = somebody();
+    assert_eq!(store.get(stranger.id).await.unwrap(), None, "get of an unknown id is None");
+    assert_eq!(store.find(&stranger.email).await.unwrap(), None, "find of an unknown address is None");
+    let password = store.set_password(stranger.id, &hash("x"), now()).await;
+    assert!(matches!(password, Err(AuthError::NotFound)), "set_password must say NotFound, not {password:?}");
+    let disabled = store.set_disabled(stranger.id, true).await;
+    assert!(matches!(disabled, Err(AuthError::NotFound)), "set_disabled must say NotFound, not {disabled:?}");
+    let rehash = store.rehash(stranger.id, &stranger.password, &hash("x")).await;
+    assert!(matches!(rehash, Ok(false)), "rehash must say false, not {rehash:?}");
+}
+
+async fn same_address_is_refused(store: Arc<dyn AuthStore>) {
+    let first = inserted(&*store).await;
+    let upper = email(first.email.as_str().to_uppercase());
+    for email in [first.email.clone(), upper] {
+        let outcome = store.insert(&Account { email, ..somebody() }).await;
+        assert!(matches!(outcome, Err(AuthError::AlreadyExists)), "insert must say AlreadyExists, not {outcome:?}");
+    }
+    assert_eq!(store.find(&first.email).await.unwrap(), Some(first), "and the first is left as it was");
+}
+
+async fn racing_inserts_have_one_winner(store: Arc<dyn AuthStore>) {
+    let address = somebody().email;
+    let racers: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, account) = (Arc::clone(&store), Account { email: address.clone(), ..somebody() });
+            tokio::spawn(async move { store.insert(&account).await.map(|()| account.id) })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for racer in racers {
+        match racer.await.unwrap() {
+            Ok(id) => winners.push(id),
+            Err(AuthError::AlreadyExists) => {}
+            Err(err) => panic!("a loser must hear AlreadyExists, not {err:?}"),
+        }
+    }
+    assert_eq!(winners.len(), 1, "exactly one insert wins");
+    assert_eq!(store.find(&address).await.unwrap().map(|a| a.id), Some(winners[0]), "and it is the one that is found");
+}
+
+async fn address_case_does_not_matter(store: Arc<dyn AuthStore>) {
+    let id = AccountId::random();
+    let account = Account { id, email: email(format!("Änna.{id}@Example.com")), ..somebody() };
+    store.insert(&account).await.expect("an account can be added");
+    for spelling in [format!("änna.{id}@example.com"), format!("ÄNNA.{id}@EXAMPLE.COM").to_uppercase()] {
+        let found = store.find(&email(&spelling)).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&account), "{spelling} finds the account, spelled as it was added");
+    }
+    let without_dots = store.find(&email(format!("Anna.{id}@example.com"))).await.unwrap();
+    assert_eq!(without_dots, None, "only case is ignored: a is not ä");
+}
+
+async fn everyone(store: &dyn AuthStore, page: usize) -> Vec<Account> {
+    let mut all: Vec<Account> = Vec::new();
+    loop {
+        let more = store.list(all.last().map(|a| &a.email), page).await.expect("accounts can be listed");
+        assert!(more.len() <= page, "a page has at most {page} accounts, not {}", more.len());
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+async fn list_pages_through_everyone(store: Arc<dyn AuthStore>) {
+    let run = AccountId::random();
+    let mut ours = Vec::new();
+    for name in ["zoe", "Bob", "anna", "carl", "Zed"] {
+        let account = Account { email: email(format!("{name}.{run}@example.com")), ..somebody() };
+        store.insert(&account).await.expect("an account can be added");
+        ours.push(account);
+    }
+    ours.sort_by_key(|a| a.email.canonical());
+    for page in [1, 2, 100] {
+        let all = everyone(&*store, page).await;
+        let ordered = all.is_sorted_by(|a, b| a.email.canonical() < b.email.canonical());
+        assert!(ordered, "accounts are listed in the order of their addresses in lower case, byte by byte");
+        let listed: Vec<_> = all.into_iter().filter(|a| ours.contains(a)).collect();
+        assert_eq!(listed, ours, "pages of {page} show everybody once");
+    }
+}
+
+async fn password_is_replaced(store: Arc<dyn AuthStore>) {
+    let before = inserted(&*store).await;
+    let changed_at = later(before.created_at, Duration::from_millis(61_001));
+    store.set_password(before.id, &hash("second"), changed_at).await.expect("a password can be set");
+    let expected = Account { password: hash("second"), password_changed_at: changed_at, ..before };
+    assert_eq!(stored(&*store, expected.id).await, expected, "the hash and its time change, and nothing else");
+    store.set_password(expected.id, &hash("second"), changed_at).await.expect("setting it to the same is no error");
+}
+
+async fn rehash_never_undoes_a_change(store: Arc<dyn AuthStore>) {
+    let before = inserted(&*store).await;
+    let done = store.rehash(before.id, &before.password, &hash("stronger")).await;
+    assert!(matches!(done, Ok(true)), "a hash that is still the same is replaced: {done:?}");
+    let stronger = Account { password: hash("stronger"), ..before.clone() };
+    assert_eq!(stored(&*store, before.id).await, stronger, "only the hash changes, not the time of the password");
+    store.set_password(before.id, &hash("changed"), before.created_at).await.expect("a password can be set");
+    let late = store.rehash(before.id, &hash("stronger"), &hash("too late")).await;
+    assert!(matches!(late, Ok(false)), "a hash that was changed meanwhile is left alone: {late:?}");
+    assert_eq!(stored(&*store, before.id).await.password, hash("changed"), "the new password stands");
+}
+
+async fn disabled_is_kept(store: Arc<dyn AuthStore>) {
+    let before = inserted(&*store).await;
+    for disabled in [true, true, false] {
+        store.set_disabled(before.id, disabled).await.expect("an account can be locked out and let in, also twice");
+        let expected = Account { disabled, ..before.clone() };
+        assert_eq!(stored(&*store, before.id).await, expected, "that changes, and nothing else");
+    }
+}
+
+async fn delete_is_idempotent(store: Arc<dyn AuthStore>) {
+    let (gone, other) = (inserted(&*store).await, inserted(&*store).await);
+    for _ in 0..2 {
+        store.delete(gone.id).await.expect("deleting succeeds, also when there is nothing to delete");
+    }
+    assert_eq!(store.get(gone.id).await.unwrap(), None, "a deleted account is gone");
+    assert_eq!(store.find(&gone.email).await.unwrap(), None, "and so is its address");
+    assert_eq!(stored(&*store, other.id).await, other, "others are left alone");
+    store.insert(&Account { email: gone.email, ..somebody() }).await.expect("its address is free again");
+}
+
+async fn ping_succeeds(store: Arc<dyn AuthStore>) {
+    store.ping().await.expect("the store can be used");
+}
+
+suite! { $ auth_store_conformance: auth_store of AuthStore {
+    inserted_is_found,
+    strangers_are_not_found,
+    same_address_is_refused,
+    racing_inserts_have_one_winner,
+    address_case_does_not_matter,
+    list_pages_through_everyone,
+    password_is_replaced,
+    rehash_never_undoes_a_change,
+    disabled_is_kept,
+    delete_is_idempotent,
+    ping_succeeds,
+} }

@@ -1,0 +1,73 @@
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::lock;
+use crate::job::{Job, JobError, JobId, JobStore, ListQuery, State};
+
+/// Jobs in a map. Lists go through all of it: a real store has an index on the owner and one on `due_at`.
+#[derive(Clone, Default)]
+pub struct MemoryJobs {
+    jobs: Arc<Mutex<HashMap<JobId, Job>>>,
+}
+
+#[async_trait]
+impl JobStore for MemoryJobs {
+    async fn insert(&self, job: &Job) -> Result<(), JobError> {
+        let mut jobs = lock(&self.jobs);
+        if jobs.contains_key(&job.id) {
+            return Err(JobError::Conflict);
+        }
+        jobs.insert(job.id, job.clone());
+        Ok(())
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Job>, JobError> {
+        Ok(lock(&self.jobs).get(&id).cloned())
+    }
+
+    async fn update(&self, job: Job) -> Result<Job, JobError> {
+        // Comparing and swapping under one lock is all that makes concurrent workers safe.
+        let mut jobs = lock(&self.jobs);
+        let stored = jobs.get_mut(&job.id).filter(|stored| stored.version == job.version).ok_or(JobError::Conflict)?;
+        *stored = Job { version: job.version + 1, ..job };
+        Ok(stored.clone())
+    }
+
+    async fn remove(&self, job: &Job) -> Result<(), JobError> {
+        let mut jobs = lock(&self.jobs);
+        if jobs.get(&job.id).is_some_and(|stored| stored.version != job.version) {
+            return Err(JobError::Conflict);
+        }
+        jobs.remove(&job.id);
+        Ok(())
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Job>, JobError> {
+        let wanted = |job: &&Job| {
+            job.owner == query.owner
+                && job.state != State::Deleted
+                && query.status.is_none_or(|status| job.status() == status)
+                && query.after.is_none_or(|after| (job.created_at, job.id) < after)
+        };
+        let mut list: Vec<Job> = lock(&self.jobs).values().filter(wanted).cloned().collect();
+        list.sort_by_key(|job| Reverse((job.created_at, job.id)));
+        list.truncate(query.limit);
+        Ok(list)
+    }
+
+    async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError> {
+        let is_due = |job: &&Job| job.due_at.is_some_and(|at| at <= before);
+        let mut due: Vec<Job> = lock(&self.jobs).values().filter(is_due).cloned().collect();
+        due.sort_by_key(|job| (job.due_at, job.id));
+        due.truncate(limit);
+        Ok(due)
+    }
+
+    async fn ping(&self) -> Result<(), JobError> {
+        Ok(())
+    }
+}
