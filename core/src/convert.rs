@@ -18,20 +18,19 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::bell::try_to_ring;
 use crate::blob::{BlobError, BlobInfo, BlobMeta, BlobStore, Fid};
 use crate::clock::{Clock, since};
 use crate::events::Event;
 use crate::job::{ChangeError, Job, JobId, JobStore, Output, Phase, Policy, State, change};
 use crate::queue::{Message, Queue, Settlement};
-use crate::retry::{BoxError, Retryable};
+use crate::retry::Retryable;
 use crate::source::BlobSource;
 use crate::transcode::{Problem, TranscodeError, Transcoded, Transcoder};
 use crate::worker::Handler;
 
 /// How often a worker says how far it is, and hears whether it still has the job.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long ringing for the mail may take; the relay rings later then.
-const RING_WAIT: Duration = Duration::from_secs(2);
 /// What a job failed of when its attempt took the transcoder down.
 const CRASHED: &str = "crashed";
 
@@ -231,7 +230,7 @@ impl Convert {
             Ok(done) => {
                 let took = job.started_at.map_or(Duration::ZERO, |at| since(now, at));
                 info!(job.id = %done.id, size_bytes = stored.size, duration_s = duration, took_ms = took.as_millis(), "converted job {}", done.id);
-                self.ring(&done).await;
+                try_to_ring(&*self.queue, &done).await;
                 Ok(Settlement::Ack)
             }
             Err(ChangeError::Gone | ChangeError::NotPossible(_)) => {
@@ -279,7 +278,7 @@ impl Convert {
         match closed.await {
             Ok(Job { state: State::Queued { not_before }, .. }) => Settlement::Retry { after: since(not_before, now) },
             Ok(failed) => {
-                self.ring(&failed).await;
+                try_to_ring(&*self.queue, &failed).await;
                 Settlement::Ack
             }
             Err(ChangeError::Gone | ChangeError::NotPossible(_)) => Settlement::Ack,
@@ -295,14 +294,6 @@ impl Convert {
             }
             Ok(_) => Settlement::Ack,
             Err(_) => Settlement::Retry { after: self.policy.backoff.first },
-        }
-    }
-
-    async fn ring(&self, job: &Job) {
-        let Some(queue) = job.bell() else { return };
-        let rung = async { self.queue.publish(&queue, Event::of(job).to_message()?).await.map_err(BoxError::from) };
-        if !matches!(tokio::time::timeout(RING_WAIT, rung).await, Ok(Ok(()))) {
-            warn!(job.id = %job.id, "could not ring for a mail: the relay will");
         }
     }
 }

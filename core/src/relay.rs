@@ -7,16 +7,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use crate::bell::ring;
 use crate::blob::{BlobStore, Fid};
 use crate::clock::{Clock, since};
-use crate::events::Event;
 use crate::job::{ChangeError, Job, JobError, JobStore, MailState, NotPossible, Policy, State, change};
 use crate::queue::Queue;
 use crate::retry::BoxError;
 use crate::shutdown::Shutdown;
 
 const BATCH: usize = 500;
-const RING_WAIT: Duration = Duration::from_secs(2);
 
 /// Rings, reclaims and cleans up.
 #[derive(Clone)]
@@ -97,7 +96,7 @@ impl Relay {
             (State::Converting { .. }, _) => {
                 let Some(job) = self.step(&job, |job| job.lose_lease(now, p)).await? else { return Ok(()) };
                 info!(job.id = %job.id, attempt = job.attempt, "a worker lost job {}", job.id);
-                self.publish(&job).await
+                ring(&*self.queue, &job).await.map_err(Trouble::Broker)
             }
             (_, MailState::Pending { .. }) if job.bell().is_some() => self.ring(&job).await,
             (_, MailState::Sending { .. }) => {
@@ -110,19 +109,10 @@ impl Relay {
 
     /// Rings, and notes it in the row so that the next time is later.
     async fn ring(&self, job: &Job) -> Result<(), Trouble> {
-        self.publish(job).await?;
+        ring(&*self.queue, job).await.map_err(Trouble::Broker)?;
         let now = self.clock.now();
         self.step(job, |job| job.rang(now, &self.policy)).await?;
         Ok(())
-    }
-
-    async fn publish(&self, job: &Job) -> Result<(), Trouble> {
-        let Some(queue) = job.bell() else { return Ok(()) };
-        let message = Event::of(job).to_message().map_err(|err| Trouble::Store(err.into()))?;
-        match tokio::time::timeout(RING_WAIT, self.queue.publish(&queue, message)).await {
-            Ok(rung) => rung.map_err(|err| Trouble::Broker(err.into())),
-            Err(_) => Err(Trouble::Broker("the queue is silent".into())),
-        }
     }
 
     /// An abandoned upload, or a deleted job: its blobs go first, so that the row tells of them until they are gone.

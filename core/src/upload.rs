@@ -7,23 +7,19 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use tracing::{info, warn};
 
 use crate::account::{AccountId, Email};
+use crate::bell::try_to_ring;
 use crate::blob::{BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream};
 use crate::clock::Clock;
-use crate::events::Event;
 use crate::job::{ChangeError, Job, JobError, JobStore, Policy, change};
 use crate::queue::Queue;
 use crate::retry::{BoxError, Retryable};
 use crate::source::BlobSource;
 use crate::transcode::{Options, Problem, Transcoder};
-
-/// How long an upload waits for the broker before it is answered; the relay rings later then.
-const RING_WAIT: Duration = Duration::from_secs(2);
 
 /// Takes uploads in.
 #[derive(Clone)]
@@ -72,7 +68,7 @@ impl Upload {
         let meta = BlobMeta { job: job.id, content_type, filename: job.filename.clone() };
         match self.store(&job, meta, body).await {
             Ok(accepted) => {
-                self.ring(&accepted).await;
+                try_to_ring(&*self.queue, &accepted).await;
                 info!(job.id = %accepted.id, size_bytes = accepted.video_size, "accepted job {}", accepted.id);
                 Ok(accepted)
             }
@@ -138,19 +134,6 @@ impl Upload {
             Ok(Err(_)) | Err(_) => None,
         };
         problem.map_or(Ok(()), |problem| Err(UploadError::Unusable(problem)))
-    }
-
-    /// Rings the converter's bell; when nobody hears it, the relay rings again.
-    async fn ring(&self, job: &Job) {
-        let Some(queue) = job.bell() else { return };
-        let rung = async { self.queue.publish(&queue, Event::of(job).to_message()?).await.map_err(BoxError::from) };
-        match tokio::time::timeout(RING_WAIT, rung).await {
-            Ok(Ok(())) => {}
-            Ok(Err(err)) => {
-                warn!(job.id = %job.id, error = &*err as &dyn std::error::Error, "could not ring for a job: the relay will");
-            }
-            Err(_) => warn!(job.id = %job.id, "the queue is silent: the relay will ring for the job"),
-        }
     }
 
     /// The blob first: as long as the row is there, the relay knows of it.
