@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::bell::ring;
-use crate::blob::{BlobStore, Fid};
+use crate::blob::{BlobError, BlobStore, Fid};
 use crate::clock::{Clock, since};
-use crate::job::{ChangeError, Job, JobError, JobStore, MailState, NotPossible, Policy, State, change};
+use crate::job::{ChangeError, Job, JobError, JobStore, MailState, NotPossible, Output, Policy, State, change};
 use crate::queue::Queue;
 use crate::retry::BoxError;
 use crate::shutdown::Shutdown;
@@ -137,22 +137,24 @@ impl Relay {
         }
     }
 
-    /// What is no longer to be kept goes.
+    /// What is no longer to be kept goes: first in the row, so that nobody counts on a blob that is about to vanish.
+    /// If the blob then stays behind, the collector finds it.
     async fn retain(&self, job: &Job, now: Timestamp) -> Result<(), Trouble> {
         let p = &self.policy;
-        if job.mp3_expires_at(p).is_some_and(|at| at <= now) {
-            self.step(job, |job| job.expire(now, p)).await?;
-            if let Some(output) = &job.output {
-                self.mp3s.delete(&output.fid).await?;
+        let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        if is_due(job.mp3_expires_at(p)) {
+            let expired = self.step(job, |job| job.expire(now, p)).await?;
+            if let Some(Output { fid, .. }) = expired.and_then(|job| job.output) {
+                self.mp3s.delete(&fid).await?;
             }
-            return Ok(());
+        } else if is_due(job.video_expires_at(p)) {
+            if self.step(job, |job| job.forget_video(now, p)).await?.is_some() {
+                self.videos.delete(&job.video).await?;
+            }
+        } else {
+            // The retention was changed since the date was set.
+            self.step(job, |job| job.retained(now, p)).await?;
         }
-        if job.video_expires_at(p).is_some_and(|at| at <= now) {
-            self.videos.delete(&job.video).await?;
-        }
-        // Also when nothing is due any more (the retention was changed): the row gets its new date.
-        let video_is_due = job.video_expires_at(p).is_some_and(|at| at <= now);
-        self.step(job, |job| if video_is_due { job.forget_video(now, p) } else { job.retained(now, p) }).await?;
         Ok(())
     }
 
@@ -209,12 +211,14 @@ enum Trouble {
     Store(BoxError),
 }
 
-impl<E: Into<BoxError> + StoreError> From<E> for Trouble {
-    fn from(err: E) -> Self {
+impl From<JobError> for Trouble {
+    fn from(err: JobError) -> Self {
         Self::Store(err.into())
     }
 }
 
-trait StoreError {}
-impl StoreError for JobError {}
-impl StoreError for crate::blob::BlobError {}
+impl From<BlobError> for Trouble {
+    fn from(err: BlobError) -> Self {
+        Self::Store(err.into())
+    }
+}
