@@ -1,0 +1,129 @@
+//! The accounts in the file.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+
+use crate::error::Failure;
+use crate::{Rings, Sqlite, rows};
+
+/// Accounts in a SQLite file.
+#[derive(Clone)]
+pub struct SqliteAccounts {
+    file: Sqlite,
+}
+
+const INSERT: &str = "INSERT INTO accounts
+    (id, email, email_key, password, admin, disabled, created_at, password_changed_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+const FIND: &str = "SELECT id, email, password, admin, disabled, created_at, password_changed_at
+    FROM accounts WHERE email_key = ?1";
+const GET: &str = "SELECT id, email, password, admin, disabled, created_at, password_changed_at
+    FROM accounts WHERE id = ?1";
+const LIST: &str = "SELECT id, email, password, admin, disabled, created_at, password_changed_at
+    FROM accounts WHERE email_key > ?1 ORDER BY email_key LIMIT ?2";
+
+type Row = (String, String, String, bool, bool, i64, i64);
+
+impl SqliteAccounts {
+    pub(crate) fn new(file: Sqlite) -> Self {
+        Self { file }
+    }
+
+    /// Makes a change of one statement, and says whether there was a row for it.
+    async fn change<A>(&self, sql: &'static str, bind: A) -> Result<bool, Failure>
+    where
+        A: FnOnce(Query) -> Query + Send + 'static,
+    {
+        let change = self.file.writer.run(Rings::No, move |conn| {
+            Box::pin(async move { Ok(bind(sqlx::query(sql)).execute(conn).await?.rows_affected()) })
+        });
+        Ok(change.await? > 0)
+    }
+}
+
+type Query = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+#[async_trait]
+impl AuthStore for SqliteAccounts {
+    async fn insert(&self, account: &Account) -> Result<(), AuthError> {
+        let account = account.clone();
+        let inserted = self.change(INSERT, move |insert| {
+            insert
+                .bind(account.id.to_string())
+                .bind(account.email.as_str().to_owned())
+                .bind(account.email.canonical())
+                .bind(account.password.as_str().to_owned())
+                .bind(account.admin)
+                .bind(account.disabled)
+                .bind(account.created_at.as_millisecond())
+                .bind(account.password_changed_at.as_millisecond())
+        });
+        if inserted.await? { Ok(()) } else { Err(AuthError::AlreadyExists) }
+    }
+
+    async fn find(&self, email: &Email) -> Result<Option<Account>, AuthError> {
+        let row = sqlx::query_as(FIND).bind(email.canonical()).fetch_optional(&self.file.readers);
+        row.await.map_err(Failure::from)?.map(account).transpose()
+    }
+
+    async fn get(&self, id: AccountId) -> Result<Option<Account>, AuthError> {
+        let row = sqlx::query_as(GET).bind(id.to_string()).fetch_optional(&self.file.readers);
+        row.await.map_err(Failure::from)?.map(account).transpose()
+    }
+
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<Account>, AuthError> {
+        // Every address is behind the empty text.
+        let after = after.map(Email::canonical).unwrap_or_default();
+        let page = sqlx::query_as(LIST).bind(after).bind(rows(limit)).fetch_all(&self.file.readers);
+        page.await.map_err(Failure::from)?.into_iter().map(account).collect()
+    }
+
+    async fn set_password(&self, id: AccountId, to: &PasswordHash, changed_at: Timestamp) -> Result<(), AuthError> {
+        let to = to.as_str().to_owned();
+        let sql = "UPDATE accounts SET password = ?2, password_changed_at = ?3 WHERE id = ?1";
+        let changed = self.change(sql, move |q| q.bind(id.to_string()).bind(to).bind(changed_at.as_millisecond()));
+        if changed.await? { Ok(()) } else { Err(AuthError::NotFound) }
+    }
+
+    async fn rehash(&self, id: AccountId, from: &PasswordHash, to: &PasswordHash) -> Result<bool, AuthError> {
+        let (from, to) = (from.as_str().to_owned(), to.as_str().to_owned());
+        let sql = "UPDATE accounts SET password = ?3 WHERE id = ?1 AND password = ?2";
+        Ok(self.change(sql, move |q| q.bind(id.to_string()).bind(from).bind(to)).await?)
+    }
+
+    async fn set_disabled(&self, id: AccountId, disabled: bool) -> Result<(), AuthError> {
+        let sql = "UPDATE accounts SET disabled = ?2 WHERE id = ?1";
+        let changed = self.change(sql, move |q| q.bind(id.to_string()).bind(disabled));
+        if changed.await? { Ok(()) } else { Err(AuthError::NotFound) }
+    }
+
+    async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
+        self.change("DELETE FROM accounts WHERE id = ?1", move |q| q.bind(id.to_string())).await?;
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), AuthError> {
+        Ok(self.file.ping().await?)
+    }
+}
+
+fn account((id, email, password, admin, disabled, created_at, changed_at): Row) -> Result<Account, AuthError> {
+    Ok(Account {
+        id: id.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        email: email.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        password: PasswordHash::from_stored(password),
+        admin,
+        disabled,
+        created_at: Timestamp::from_millisecond(created_at).map_err(|err| AuthError::Internal(err.into()))?,
+        password_changed_at: Timestamp::from_millisecond(changed_at).map_err(|err| AuthError::Internal(err.into()))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn lookups_use_an_index() {
+        crate::queue::tests::assert_indexed(&[super::FIND, super::GET, super::LIST]).await;
+    }
+}
