@@ -1,0 +1,33 @@
+# The few things that are done often. `make help` explains them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build fmt lint fuzz bench sample
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## serve, upload, download with curl, and judge the MP3 (VIDEO=file to take your own)
+	@.ci/demo $(if $(VIDEO),"$(VIDEO)")
+
+test: ## every check there is, with the time each took; installs what is missing
+	@.ci/check
+
+build: ## the release binary, in target/release/microserve
+	@.ci/need build
+	cargo build --release --locked -p microserve
+
+fmt: ## format all code
+	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml --all
+
+lint: ## clippy on everything, warnings are errors
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fuzz: ## fuzz every target for a while (SECONDS_EACH=60, TARGET=one of them)
+	@.ci/fuzz $(or $(SECONDS_EACH),60) $(TARGET)
+
+bench: ## convert ten minutes beside ffmpeg, in turns; prints a Markdown table
+	@.ci/bench
+
+sample: ## make the sample video of the demo anew
+	@.ci/sample
