@@ -1,1 +1,51 @@
-//! The Rust transcoder of microserve: Symphonia and friends decode, LAME encodes.
+//! The Rust transcoder of microserve: Rust demuxers and decoders, LAME encodes.
+//!
+//! ```no_run
+//! use std::{fs::File, ops::ControlFlow};
+//!
+//! use microserve_core::transcode::{Options, Quality, Transcoder};
+//! use microserve_transcoder::NativeTranscoder;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut video, mut mp3) = (File::open("video.mp4")?, File::create("audio.mp3")?);
+//! let options = Options { quality: Quality::Cbr(192), ..Options::default() };
+//! let go_on = &mut |_progress| ControlFlow::Continue(());
+//! let made = NativeTranscoder::default().transcode(&mut video, &mut mp3, &options, go_on)?;
+//! println!("{} samples at {} Hz", made.samples, made.sample_rate);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is read
+//!
+//! | container | codecs |
+//! |---|---|
+//! | MP4, M4A, MOV, 3GP; also fragmented, cut off behind its headers, without `ftyp` | AAC of every profile but USAC, MPEG layers I to III, ALAC, FLAC, Opus, Vorbis, PCM, µ-law, A-law |
+//! | Matroska, WebM | the same |
+//! | Ogg | Vorbis, Opus, FLAC |
+//! | WAVE | PCM, µ-law, A-law, MS and IMA ADPCM |
+//! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS | their own |
+//!
+//! Anything else is an error that names it. Surround is mixed down (ITU-R BS.775), sample rates that MP3 does not have
+//! are converted, and title, artist, album, date and cover go into an ID3v2.4 tag.
+//!
+//! # How a file becomes an MP3
+//!
+//! `sniff` tells the container from its bytes → `demux` opens exactly that reader and lists the tracks → `decode` makes
+//! sound of the chosen track's packets → `audio` mixes and resamples → `lame` encodes. All of it streams: memory does
+//! not depend on the length of the input.
+
+mod audio;
+mod codec;
+mod decode;
+mod demux;
+mod input;
+mod lame;
+mod native;
+mod output;
+mod sniff;
+mod span;
+mod tags;
+
+pub use native::{Limits, NativeTranscoder};
+pub use sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};

@@ -1,0 +1,237 @@
+//! Codecs: what a track's packets are encoded with, and the settings that their decoder needs.
+
+use symphonia::core::codecs::audio::well_known::*;
+use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
+
+/// A codec with its settings.
+#[derive(Clone, Debug)]
+pub(crate) enum Codec {
+    /// Raw AAC access units of any profile; the settings are an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1).
+    Aac(Vec<u8>),
+    /// AAC in ADTS frames, which say themselves what they are.
+    Adts,
+    /// Opus.
+    Opus(OpusHead),
+    /// Vorbis: the identification and the setup header (Vorbis I, 4.2).
+    Vorbis {
+        /// The first header packet.
+        ident: Vec<u8>,
+        /// The third header packet.
+        setup: Vec<u8>,
+    },
+    /// Whatever Symphonia decodes.
+    Symphonia(AudioCodecParameters),
+    /// Nobody here decodes it.
+    Unsupported,
+}
+
+impl Codec {
+    pub(crate) fn is_supported(&self) -> bool {
+        !matches!(self, Self::Unsupported)
+    }
+
+    /// From the parameters that one of Symphonia's readers gives.
+    pub(crate) fn from_symphonia(params: &AudioCodecParameters) -> Self {
+        let extra = params.extra_data.as_deref().unwrap_or_default();
+        match params.codec {
+            CODEC_ID_OPUS => OpusHead::parse(extra).map_or(Self::Unsupported, Self::Opus),
+            CODEC_ID_VORBIS if extra.len() > VORBIS_IDENT => {
+                let (ident, setup) = extra.split_at(VORBIS_IDENT);
+                Self::Vorbis { ident: ident.to_vec(), setup: setup.to_vec() }
+            }
+            codec if DECODED.contains(&codec) => Self::Symphonia(params.clone()),
+            _ => Self::Unsupported,
+        }
+    }
+
+    /// From the three Vorbis headers, laced as in Matroska and MP4: a count, two lengths, then the packets (Matroska
+    /// codec mappings, A_VORBIS).
+    pub(crate) fn vorbis(private: &[u8]) -> Self {
+        let laced = || {
+            let rest = private.strip_prefix(&[2])?;
+            let (ident, rest) = xiph_length(rest)?;
+            let (comment, rest) = xiph_length(rest)?;
+            let setup = rest.get(ident.checked_add(comment)?..)?;
+            Some(Self::Vorbis { ident: rest.get(..ident)?.to_vec(), setup: setup.to_vec() })
+        };
+        laced().unwrap_or(Self::Unsupported)
+    }
+
+    /// A codec of Symphonia's without settings beyond rate and channels.
+    pub(crate) fn plain(codec: AudioCodecId, rate: u32, channels: u16) -> Self {
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(codec).with_sample_rate(rate).with_channels(crate::decode::channels(channels));
+        Self::Symphonia(params)
+    }
+
+    /// A codec of Symphonia's with settings.
+    pub(crate) fn with_settings(codec: AudioCodecId, settings: &[u8]) -> Self {
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(codec).with_extra_data(settings.into());
+        Self::Symphonia(params)
+    }
+
+    /// What the settings of AAC say of its sound: rate in Hz and channels.
+    pub(crate) fn aac_format(&self) -> Option<(u32, u16)> {
+        let Self::Aac(config) = self else { return None };
+        let config = rusty_aac::config::parse(config).ok()?;
+        let channels = if config.ps { 2 } else { u16::try_from(config.channels()).unwrap_or(0) };
+        Some((config.ext_sample_rate, channels))
+    }
+
+    /// FLAC, from metadata blocks of which the first is STREAMINFO (RFC 9639, 8.2), as MP4 and Matroska have them.
+    pub(crate) fn flac(blocks: &[u8]) -> Self {
+        let blocks = blocks.strip_prefix(b"fLaC").unwrap_or(blocks);
+        match blocks.get(4..38) {
+            Some(info) if blocks[0] & 0x7f == 0 => Self::with_settings(CODEC_ID_FLAC, info),
+            _ => Self::Unsupported,
+        }
+    }
+}
+
+/// How long a Vorbis identification header is (Vorbis I, 4.2.2).
+const VORBIS_IDENT: usize = 30;
+
+/// A length in Xiph lacing: bytes of 255 and a smaller one, added up.
+pub(crate) fn xiph_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte < 255)?;
+    let (length, rest) = bytes.split_at(end + 1);
+    Some((length.iter().map(|byte| usize::from(*byte)).sum(), rest))
+}
+
+/// What Symphonia is asked to decode.
+const DECODED: [AudioCodecId; 26] = [
+    CODEC_ID_MP1,
+    CODEC_ID_MP2,
+    CODEC_ID_MP3,
+    CODEC_ID_FLAC,
+    CODEC_ID_ALAC,
+    CODEC_ID_ADPCM_MS,
+    CODEC_ID_ADPCM_IMA_WAV,
+    CODEC_ID_PCM_S8,
+    CODEC_ID_PCM_U8,
+    CODEC_ID_PCM_S16LE,
+    CODEC_ID_PCM_S16BE,
+    CODEC_ID_PCM_U16LE,
+    CODEC_ID_PCM_U16BE,
+    CODEC_ID_PCM_S24LE,
+    CODEC_ID_PCM_S24BE,
+    CODEC_ID_PCM_U24LE,
+    CODEC_ID_PCM_U24BE,
+    CODEC_ID_PCM_S32LE,
+    CODEC_ID_PCM_S32BE,
+    CODEC_ID_PCM_U32LE,
+    CODEC_ID_PCM_F32LE,
+    CODEC_ID_PCM_F32BE,
+    CODEC_ID_PCM_F64LE,
+    CODEC_ID_PCM_F64BE,
+    CODEC_ID_PCM_ALAW,
+    CODEC_ID_PCM_MULAW,
+];
+
+/// The short name of a codec of Symphonia's.
+pub(crate) fn name(codec: AudioCodecId) -> &'static str {
+    match codec {
+        CODEC_ID_MP1 => "mp1",
+        CODEC_ID_MP2 => "mp2",
+        CODEC_ID_MP3 => "mp3",
+        CODEC_ID_AAC => "aac",
+        CODEC_ID_AC3 => "ac3",
+        CODEC_ID_EAC3 => "eac3",
+        CODEC_ID_DCA => "dts",
+        CODEC_ID_FLAC => "flac",
+        CODEC_ID_ALAC => "alac",
+        CODEC_ID_OPUS => "opus",
+        CODEC_ID_VORBIS => "vorbis",
+        CODEC_ID_SPEEX => "speex",
+        CODEC_ID_WMA => "wma",
+        CODEC_ID_ADPCM_MS => "adpcm_ms",
+        CODEC_ID_ADPCM_IMA_WAV => "adpcm_ima_wav",
+        CODEC_ID_PCM_S8 => "pcm_s8",
+        CODEC_ID_PCM_U8 => "pcm_u8",
+        CODEC_ID_PCM_S16LE => "pcm_s16le",
+        CODEC_ID_PCM_S16BE => "pcm_s16be",
+        CODEC_ID_PCM_S24LE => "pcm_s24le",
+        CODEC_ID_PCM_S24BE => "pcm_s24be",
+        CODEC_ID_PCM_S32LE => "pcm_s32le",
+        CODEC_ID_PCM_S32BE => "pcm_s32be",
+        CODEC_ID_PCM_F32LE => "pcm_f32le",
+        CODEC_ID_PCM_F32BE => "pcm_f32be",
+        CODEC_ID_PCM_F64LE => "pcm_f64le",
+        CODEC_ID_PCM_F64BE => "pcm_f64be",
+        CODEC_ID_PCM_ALAW => "pcm_alaw",
+        CODEC_ID_PCM_MULAW => "pcm_mulaw",
+        _ => "unknown",
+    }
+}
+
+/// What an Opus stream's header says (RFC 7845, 5.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpusHead {
+    pub(crate) channels: u8,
+    /// Samples at 48 kHz to be dropped at the start.
+    pub(crate) pre_skip: u16,
+    /// In 1/256 dB.
+    pub(crate) gain: i16,
+    pub(crate) family: u8,
+    pub(crate) streams: u8,
+    pub(crate) coupled: u8,
+    pub(crate) mapping: Vec<u8>,
+}
+
+impl OpusHead {
+    /// Reads an `OpusHead` packet, as Ogg and Matroska have it.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let [_version, channels, p0, p1, _, _, _, _, g0, g1, rest @ ..] = bytes.strip_prefix(b"OpusHead")? else {
+            return None;
+        };
+        Self::new(*channels, u16::from_le_bytes([*p0, *p1]), i16::from_le_bytes([*g0, *g1]), rest)
+    }
+
+    /// Reads the body of a `dOps` box: the same with the other byte order (Opus in ISOBMFF, 4.3.2).
+    pub(crate) fn parse_dops(bytes: &[u8]) -> Option<Self> {
+        let [_version, channels, p0, p1, _, _, _, _, g0, g1, rest @ ..] = bytes else { return None };
+        Self::new(*channels, u16::from_be_bytes([*p0, *p1]), i16::from_be_bytes([*g0, *g1]), rest)
+    }
+
+    fn new(channels: u8, pre_skip: u16, gain: i16, rest: &[u8]) -> Option<Self> {
+        let (family, table) = rest.split_first()?;
+        let (streams, coupled, mapping) = match (family, channels) {
+            (0, 1 | 2) => (1, channels - 1, (0..channels).collect()),
+            (0, _) => return None,
+            _ => {
+                let [streams, coupled, mapping @ ..] = table else { return None };
+                (*streams, *coupled, mapping.get(..usize::from(channels))?.to_vec())
+            }
+        };
+        let sound = channels > 0 && streams > 0 && coupled <= streams && streams.checked_add(coupled).is_some();
+        sound.then_some(Self { channels, pre_skip, gain, family: *family, streams, coupled, mapping })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opus_heads_of_both_byte_orders_say_the_same() {
+        let ogg = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\xff\0";
+        let mp4 = b"\0\x02\x01\x38\0\0\xbb\x80\xff\0\0";
+        let head = OpusHead::parse(ogg).unwrap();
+        assert_eq!((head.channels, head.pre_skip, head.gain), (2, 312, -256));
+        assert_eq!(OpusHead::parse_dops(mp4), Some(head));
+        assert_eq!(OpusHead::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01"), None);
+    }
+
+    #[test]
+    fn laced_vorbis_headers_are_taken_apart() {
+        let mut private = vec![2, 2, 255, 1];
+        private.extend(vec![7; 2 + 256]);
+        private.extend([9, 9, 9]);
+        let Codec::Vorbis { ident, setup } = Codec::vorbis(&private) else { panic!("not taken") };
+        assert_eq!((ident, setup), (vec![7, 7], vec![9, 9, 9]));
+        for cut in 0..=3 {
+            assert!(!Codec::vorbis(&private[..cut]).is_supported());
+        }
+    }
+}

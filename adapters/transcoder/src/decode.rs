@@ -1,0 +1,98 @@
+//! Packets become sound. One small trait, and a file for each library behind it.
+
+use microserve_core::transcode::TranscodeError;
+use symphonia::core::audio::{Channels, Position};
+
+use crate::audio::{Pcm, Speaker};
+use crate::codec::Codec;
+
+mod aac;
+mod opus;
+mod symphonia_codecs;
+mod vorbis;
+
+/// More samples per channel than any codec has in a packet.
+const MOST_FRAMES: usize = 1 << 20;
+
+/// Turns the packets of one track into sound, in their order.
+pub(crate) trait Decoder {
+    /// Decodes a packet; `pcm` holds what came out, which may be nothing.
+    fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged>;
+}
+
+/// The packet can't be decoded; the next one may be.
+#[derive(Debug)]
+pub(crate) struct Damaged;
+
+/// Makes the decoder of a codec. `name` is what an error calls it.
+///
+/// # Errors
+/// [`TranscodeError::UnsupportedCodec`] when nobody decodes it, [`TranscodeError::Corrupt`] when its settings make no
+/// sense.
+pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, TranscodeError> {
+    match codec {
+        Codec::Aac(config) => Ok(Box::new(aac::RawAac::new(config, name)?)),
+        Codec::Adts => Ok(Box::new(aac::AdtsAac::default())),
+        Codec::Opus(head) if head.family <= 1 && head.channels <= 2 => Ok(Box::new(opus::Stereo::new(head)?)),
+        Codec::Opus(head) if head.family == 1 && head.channels <= 8 => Ok(Box::new(opus::Surround::new(head)?)),
+        Codec::Opus(head) => {
+            let name = format!("{name} of mapping family {} with {} channels", head.family, head.channels);
+            Err(TranscodeError::UnsupportedCodec { name })
+        }
+        // Symphonia mixes up the channels of surround.
+        Codec::Vorbis { ident, setup } if ident.get(11).is_some_and(|channels| *channels > 2) => {
+            Ok(Box::new(vorbis::Surround::new(ident, setup)?))
+        }
+        Codec::Vorbis { ident, setup } => Ok(Box::new(symphonia_codecs::SymphoniaDecoder::vorbis(ident, setup)?)),
+        Codec::Symphonia(params) => Ok(Box::new(symphonia_codecs::SymphoniaDecoder::new(params, name)?)),
+        Codec::Unsupported => Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
+    }
+}
+
+/// Refuses what no decoder may have made, before it gets any further.
+pub(crate) fn check(pcm: &Pcm, name: &str) -> Result<(), TranscodeError> {
+    if !(4_000..=384_000).contains(&pcm.rate) {
+        return Err(TranscodeError::Corrupt { detail: format!("its sample rate of {} Hz makes no sense", pcm.rate) });
+    }
+    if pcm.frames() > MOST_FRAMES {
+        return Err(TranscodeError::Corrupt { detail: "a packet holds more sound than any packet can".to_owned() });
+    }
+    match pcm.speakers.len() {
+        1..=8 => Ok(()),
+        n => Err(TranscodeError::UnsupportedCodec { name: format!("{name} with {n} channels") }),
+    }
+}
+
+/// The positions of a number of channels in WAVE order.
+pub(crate) fn channels(count: u16) -> Channels {
+    Position::from_wave_channel_count(u32::from(count)).map_or(Channels::Discrete(count), Channels::Positioned)
+}
+
+/// The loudspeakers of Symphonia's positions, in the order in which it has their planes.
+fn speakers(channels: &Channels) -> Vec<Speaker> {
+    let Channels::Positioned(positions) = channels else { return crate::audio::wave_order(channels.count()) };
+    match channels.count() {
+        1 => return crate::audio::wave_order(1),
+        2 => return crate::audio::wave_order(2),
+        _ => {}
+    }
+    let speaker = |position| match position {
+        Position::FRONT_LEFT => Speaker::FrontLeft,
+        Position::FRONT_RIGHT => Speaker::FrontRight,
+        Position::FRONT_CENTER => Speaker::FrontCentre,
+        Position::LFE1 | Position::LFE2 => Speaker::Lfe,
+        Position::REAR_LEFT => Speaker::BackLeft,
+        Position::REAR_RIGHT => Speaker::BackRight,
+        Position::SIDE_LEFT => Speaker::SideLeft,
+        Position::SIDE_RIGHT => Speaker::SideRight,
+        Position::REAR_CENTER => Speaker::BackCentre,
+        Position::FRONT_LEFT_CENTER => Speaker::FrontLeftOfCentre,
+        Position::FRONT_RIGHT_CENTER => Speaker::FrontRightOfCentre,
+        _ => Speaker::Other,
+    };
+    positions.iter().map(speaker).collect()
+}
+
+fn corrupt(detail: impl Into<String>) -> TranscodeError {
+    TranscodeError::Corrupt { detail: detail.into() }
+}

@@ -1,0 +1,47 @@
+//! AAC of every profile but USAC, by `rusty_aac`.
+
+use microserve_core::transcode::TranscodeError;
+use rusty_aac::{AacDecoder, DecodedAudio};
+
+use super::{Damaged, Decoder, corrupt};
+use crate::audio::{Pcm, wave_order};
+
+/// Raw access units, as containers have them.
+pub(super) struct RawAac(rusty_aac::decode::Decoder);
+
+impl RawAac {
+    pub(super) fn new(config: &[u8], name: &str) -> Result<Self, TranscodeError> {
+        let config = rusty_aac::config::parse(config).map_err(|err| refused(&err, name))?;
+        rusty_aac::decode::Decoder::with_stream_config(config).map(Self).map_err(|err| refused(&err, name))
+    }
+}
+
+impl Decoder for RawAac {
+    fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
+        take(&self.0.decode(packet, None).map_err(|_| Damaged)?, pcm);
+        Ok(())
+    }
+}
+
+/// ADTS frames with their headers.
+#[derive(Default)]
+pub(super) struct AdtsAac(AacDecoder);
+
+impl Decoder for AdtsAac {
+    fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
+        take(&self.0.decode(packet, None).map_err(|_| Damaged)?, pcm);
+        Ok(())
+    }
+}
+
+fn take(decoded: &DecodedAudio, pcm: &mut Pcm) {
+    pcm.reset(decoded.sample_rate, &wave_order(usize::from(decoded.channels)));
+    pcm.push_interleaved(&decoded.samples);
+}
+
+fn refused(err: &rusty_aac::Error, name: &str) -> TranscodeError {
+    match err {
+        rusty_aac::Error::Unsupported(_) => TranscodeError::UnsupportedCodec { name: name.to_owned() },
+        err => corrupt(format!("the settings of its AAC make no sense: {err}")),
+    }
+}

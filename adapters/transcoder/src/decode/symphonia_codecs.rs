@@ -1,0 +1,99 @@
+//! What Symphonia decodes: MPEG audio, FLAC, ALAC, PCM, ADPCM, and Vorbis of one or two channels.
+
+use microserve_core::transcode::TranscodeError;
+use symphonia::core::audio::{Audio, GenericAudioBufferRef};
+use symphonia::core::codecs::audio::well_known::*;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::errors::Error;
+use symphonia::core::packet::PacketRef;
+use symphonia::core::units::{Duration, Timestamp};
+use symphonia::default::codecs;
+
+use super::{Damaged, Decoder, MOST_FRAMES, corrupt, speakers};
+use crate::audio::{Pcm, Speaker};
+
+pub(super) struct SymphoniaDecoder {
+    decoder: Box<dyn AudioDecoder>,
+    speakers: Vec<Speaker>,
+    /// What a packet of ADPCM decodes to, in samples per channel and in bytes: its decoder has to be told.
+    block: Option<(u64, usize)>,
+}
+
+impl SymphoniaDecoder {
+    pub(super) fn new(params: &AudioCodecParameters, name: &str) -> Result<Self, TranscodeError> {
+        // Buffers are allocated from these before the first packet is seen.
+        let unsound = params.max_frames_per_packet.is_some_and(|frames| frames > MOST_FRAMES as u64)
+            || params.channels.as_ref().is_some_and(|channels| !(1..=32).contains(&channels.count()));
+        if unsound {
+            return Err(corrupt("its audio settings make no sense"));
+        }
+        // Trimming is done by us, the same for every codec.
+        let options = AudioDecoderOptions::default().gapless(false);
+        let decoder: Box<dyn AudioDecoder> = match params.codec {
+            CODEC_ID_MP1 | CODEC_ID_MP2 | CODEC_ID_MP3 => boxed(codecs::MpaDecoder::try_new(params, &options), name)?,
+            CODEC_ID_FLAC => boxed(codecs::FlacDecoder::try_new(params, &options), name)?,
+            CODEC_ID_ALAC => boxed(codecs::AlacDecoder::try_new(params, &options), name)?,
+            CODEC_ID_VORBIS => boxed(codecs::VorbisDecoder::try_new(params, &options), name)?,
+            CODEC_ID_ADPCM_MS | CODEC_ID_ADPCM_IMA_WAV => boxed(codecs::AdpcmDecoder::try_new(params, &options), name)?,
+            _ => boxed(codecs::PcmDecoder::try_new(params, &options), name)?,
+        };
+        Ok(Self { decoder, speakers: Vec::new(), block: adpcm_block(params) })
+    }
+
+    pub(super) fn vorbis(ident: &[u8], setup: &[u8]) -> Result<Self, TranscodeError> {
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(CODEC_ID_VORBIS).with_extra_data([ident, setup].concat().into());
+        Self::new(&params, "vorbis")
+    }
+}
+
+fn boxed<D: AudioDecoder + 'static>(
+    decoder: Result<D, Error>,
+    name: &str,
+) -> Result<Box<dyn AudioDecoder>, TranscodeError> {
+    match decoder {
+        Ok(decoder) => Ok(Box::new(decoder)),
+        Err(Error::Unsupported(_)) => Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
+        Err(err) => Err(corrupt(format!("the settings of its {name} make no sense: {err}"))),
+    }
+}
+
+/// The samples and bytes of a block of ADPCM (Microsoft, "Multiple channel audio data and WAVE files": wSamplesPerBlock
+/// and nBlockAlign), the bytes worked out from the samples.
+fn adpcm_block(params: &AudioCodecParameters) -> Option<(u64, usize)> {
+    let (frames, channels) = (params.frames_per_block?, params.channels.as_ref()?.count());
+    let bytes = match params.codec {
+        CODEC_ID_ADPCM_MS => 7 + usize::try_from(frames.saturating_sub(2)).ok()?.div_ceil(2),
+        CODEC_ID_ADPCM_IMA_WAV => 4 + usize::try_from(frames.saturating_sub(1)).ok()?.div_ceil(2),
+        _ => return None,
+    };
+    Some((frames, bytes * channels))
+}
+
+impl Decoder for SymphoniaDecoder {
+    fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
+        let frames = match self.block {
+            Some((frames, bytes)) if bytes > 0 => frames * (packet.len() / bytes) as u64,
+            _ => 0,
+        };
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(frames), packet);
+        let decoded = self.decoder.decode_ref(&packet).map_err(|_| Damaged)?;
+        take(&decoded, &mut self.speakers, pcm);
+        Ok(())
+    }
+}
+
+fn take(decoded: &GenericAudioBufferRef<'_>, known: &mut Vec<Speaker>, pcm: &mut Pcm) {
+    let spec = decoded.spec();
+    if known.len() != spec.channels().count() {
+        *known = speakers(spec.channels());
+    }
+    pcm.reset(spec.rate(), known);
+    if let GenericAudioBufferRef::F32(buffer) = decoded {
+        for (plane, samples) in pcm.planes.iter_mut().zip(buffer.iter_planes()) {
+            plane.extend_from_slice(samples);
+        }
+    } else {
+        decoded.copy_to_vecs_planar(&mut pcm.planes);
+    }
+}

@@ -1,0 +1,214 @@
+//! Matroska and WebM (RFC 9559), on EBML (RFC 8794).
+//!
+//! Only the chosen track's blocks are read: other tracks' are skipped by their headers, so that a video costs little
+//! more than its sound.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use microserve_core::transcode::TranscodeError;
+
+use super::{LARGEST_PACKET, Opened, Packet, Packets, Read, corrupt};
+use crate::input::Input;
+use crate::sniff::Container;
+use crate::span::Span;
+use crate::tags::Tags;
+
+mod ebml;
+mod headers;
+mod lacing;
+
+use ebml::{Element, element_at, id, signed, vint};
+use headers::TrackEntry;
+
+/// No element of the headers is larger that is read as a whole.
+const LARGEST_HEADER: u64 = 8 * 1024 * 1024;
+
+struct Matroska<'a> {
+    input: Input<'a>,
+    tracks: Vec<TrackEntry>,
+    chosen: usize,
+    /// Where the next element begins.
+    at: u64,
+    /// The last block that was read, and which parts of it are frames that have not been given out.
+    block: Vec<u8>,
+    frames: VecDeque<Range<usize>>,
+    /// What is to be cut off the sound of the block's last frame.
+    padding: i64,
+}
+
+pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    let segment = segment(&mut input)?;
+    let (mut tags, mut tracks, mut title) = (Tags::default(), Vec::new(), Tags::default());
+    let (mut duration, mut tags_at) = (None, None);
+    let mut at = segment;
+    while let Some(element) = element_at(&mut input, at)? {
+        if element.id == id::CLUSTER {
+            break;
+        }
+        let Some(end) = element.end() else { break };
+        match element.id {
+            id::SEEK_HEAD => {
+                tags_at = headers::seek(&whole(&mut input, &element)?, id::TAGS).map(|at| segment.saturating_add(at))
+            }
+            id::INFO => duration = headers::info(&whole(&mut input, &element)?, &mut title),
+            id::TRACKS => tracks = headers::tracks(&whole(&mut input, &element)?),
+            id::TAGS => headers::tags(&whole(&mut input, &element)?, &mut tags),
+            id::ATTACHMENTS => headers::cover(&mut input, &element, &mut tags)?,
+            _ => {}
+        }
+        at = end;
+    }
+    // Tags may stand behind everything else.
+    if let Some(at) = tags_at.filter(|tags_at| *tags_at >= at)
+        && let Some(element) = element_at(&mut input, at)?.filter(|element| element.id == id::TAGS)
+    {
+        headers::tags(&whole(&mut input, &element)?, &mut tags);
+    }
+    tags.merge(title);
+    if tracks.is_empty() {
+        return Err(corrupt("its list of tracks is missing"));
+    }
+    for track in tracks.iter_mut().filter(|entry| entry.track.is_audio()) {
+        track.track.info.duration = duration;
+    }
+    let shown = tracks.iter().map(|entry| entry.track.clone()).collect();
+    let (block, frames) = (Vec::new(), VecDeque::new());
+    let packets = Box::new(Matroska { input, tracks, chosen: 0, at, block, frames, padding: 0 });
+    Ok(Opened { container: Container::Matroska, tracks: shown, tags, packets })
+}
+
+/// Where the body of the segment begins.
+fn segment(input: &mut Input<'_>) -> Result<u64, TranscodeError> {
+    let mut at = 0;
+    while let Some(element) = element_at(input, at)? {
+        if element.id == id::SEGMENT {
+            return Ok(element.body);
+        }
+        let Some(end) = element.end() else { break };
+        at = end;
+    }
+    Err(corrupt("it has no segment"))
+}
+
+fn whole(input: &mut Input<'_>, element: &Element) -> Result<Vec<u8>, TranscodeError> {
+    input.vec_at(element.body, element.size.unwrap_or(0).min(LARGEST_HEADER))
+}
+
+impl Packets for Matroska<'_> {
+    fn select(&mut self, track: usize) {
+        self.chosen = track;
+    }
+
+    fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                self.give(frame, packet);
+                return Ok(Read::Packet);
+            }
+            let Some(element) = element_at(&mut self.input, self.at)? else {
+                if self.find_cluster()? {
+                    continue;
+                }
+                return Ok(Read::End);
+            };
+            match (element.id, element.end()) {
+                // Gone into, not skipped: their sizes may be unknown, and their ends don't matter.
+                (id::SEGMENT | id::CLUSTER, _) => self.at = element.body,
+                (id::SIMPLE_BLOCK, Some(end)) => {
+                    self.at = end;
+                    self.read_block(element.body, end)?;
+                }
+                (id::BLOCK_GROUP, Some(end)) => {
+                    self.at = end;
+                    self.read_group(element.body, end)?;
+                }
+                (_, Some(end)) if end <= self.input.len() => self.at = end,
+                // A size that can't be: the file is damaged here, or cut off.
+                _ if self.find_cluster()? => {}
+                _ => return Ok(Read::End),
+            }
+        }
+    }
+}
+
+impl Matroska<'_> {
+    fn give(&mut self, frame: Range<usize>, packet: &mut Packet) {
+        packet.clear();
+        if let Some(track) = self.tracks.get(self.chosen) {
+            packet.data.extend_from_slice(&track.stripped);
+        }
+        packet.data.extend_from_slice(&self.block[frame]);
+        if self.frames.is_empty() {
+            let nanos = Span::nanos(self.padding.unsigned_abs());
+            if self.padding > 0 {
+                packet.trim_end = nanos
+            } else {
+                packet.trim_start = nanos
+            }
+            self.padding = 0;
+        }
+    }
+
+    fn read_group(&mut self, start: u64, end: u64) -> Result<(), TranscodeError> {
+        let (mut at, mut block, mut padding) = (start, None, 0);
+        while at < end
+            && let Some(element) = element_at(&mut self.input, at)?
+            && let Some(next) = element.end().filter(|next| *next <= end)
+        {
+            match element.id {
+                id::BLOCK => block = Some((element.body, next)),
+                id::DISCARD_PADDING => {
+                    padding = signed(&self.input.vec_at(element.body, (next - element.body).min(8))?)
+                }
+                _ => {}
+            }
+            at = next;
+        }
+        if let Some((start, end)) = block {
+            self.read_block(start, end)?;
+            self.padding = padding;
+        }
+        Ok(())
+    }
+
+    /// Reads a block if it is the chosen track's.
+    fn read_block(&mut self, start: u64, end: u64) -> Result<(), TranscodeError> {
+        // The track's number, a time of two bytes and a byte of flags.
+        let head = self.input.vec_at(start, 12.min(end - start))?;
+        let Some((number, length)) = vint(&head) else { return Ok(()) };
+        let Some(flags) = head.get(length + 2) else { return Ok(()) };
+        if self.tracks.get(self.chosen).is_none_or(|entry| entry.number != number) {
+            return Ok(());
+        }
+        let body = start + length as u64 + 3;
+        let size = end - body;
+        if size > LARGEST_PACKET {
+            return Err(corrupt("a block is larger than any block of audio can be"));
+        }
+        self.block = self.input.vec_at(body, size)?;
+        self.padding = 0;
+        if self.block.len() as u64 == size {
+            self.frames = lacing::frames(&self.block, flags >> 1 & 3);
+        }
+        Ok(())
+    }
+
+    /// Looks for the next cluster behind damage; says whether there is one.
+    fn find_cluster(&mut self) -> Result<bool, TranscodeError> {
+        const STEP: u64 = 64 * 1024;
+        let mut at = self.at.saturating_add(1);
+        while at < self.input.len() {
+            let bytes = self.input.vec_at(at, STEP)?;
+            if let Some(found) = bytes.windows(4).position(|four| four == id::CLUSTER.to_be_bytes()) {
+                self.at = at + found as u64;
+                return Ok(true);
+            }
+            if (bytes.len() as u64) < STEP {
+                break;
+            }
+            at += STEP - 3;
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,245 @@
+//! The elements before the clusters: what tracks there are, and what the file says of itself.
+
+use microserve_core::transcode::{TrackInfo, TranscodeError};
+use symphonia::core::codecs::audio::well_known::*;
+
+use super::ebml::{Element, element_at, elements, float, id, text, unsigned};
+use crate::codec::{self, Codec, OpusHead};
+use crate::demux::{AUDIO, Track};
+use crate::input::Input;
+use crate::span::Span;
+use crate::tags::{Key, Tags};
+
+/// A track as the file describes it.
+pub(super) struct TrackEntry {
+    /// What its blocks call it.
+    pub(super) number: u64,
+    pub(super) track: Track,
+    /// Bytes that every frame begins with and that were left out of the file ("header stripping").
+    pub(super) stripped: Vec<u8>,
+}
+
+/// Where the seek head says that an element is, counted from the start of the segment.
+pub(super) fn seek(seek_head: &[u8], wanted: u32) -> Option<u64> {
+    elements(seek_head).filter(|(kind, _)| *kind == id::SEEK).find_map(|(_, seek)| {
+        let field = |wanted| elements(seek).find(|(kind, _)| *kind == wanted).map(|(_, body)| unsigned(body));
+        (field(id::SEEK_ID) == Some(u64::from(wanted))).then(|| field(id::SEEK_POSITION))?
+    })
+}
+
+/// The duration in seconds; the title goes into `tags`.
+pub(super) fn info(info: &[u8], tags: &mut Tags) -> Option<f64> {
+    let (mut scale, mut duration) = (1_000_000, None);
+    for (kind, body) in elements(info) {
+        match kind {
+            id::TIMESTAMP_SCALE => scale = unsigned(body),
+            id::DURATION => duration = Some(float(body)),
+            id::TITLE => tags.set(Key::Title, &text(body)),
+            _ => {}
+        }
+    }
+    duration.map(|ticks| ticks * scale as f64 / 1e9).filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+}
+
+pub(super) fn tags(all: &[u8], tags: &mut Tags) {
+    for (_, tag) in elements(all).filter(|(kind, _)| *kind == id::TAG) {
+        let targets = elements(tag).find(|(kind, _)| *kind == id::TARGETS).map_or(&[][..], |(_, body)| body);
+        let level = elements(targets).find(|(kind, _)| *kind == id::TARGET_TYPE_VALUE).map_or(50, |(_, n)| unsigned(n));
+        for (_, simple) in elements(tag).filter(|(kind, _)| *kind == id::SIMPLE_TAG) {
+            let field = |wanted| elements(simple).find(|(kind, _)| *kind == wanted).map(|(_, body)| text(body));
+            let (Some(name), Some(value)) = (field(id::TAG_NAME), field(id::TAG_STRING)) else { continue };
+            // Levels (RFC 9559, 5.1.8.1.1.1): 30 is a song, 50 an album or a film; a lone file's title is at either.
+            match (name.to_ascii_uppercase().as_str(), level) {
+                ("TITLE", 0..=50) => tags.set(Key::Title, &value),
+                ("ARTIST", _) => tags.set(Key::Artist, &value),
+                ("ALBUM", _) => tags.set(Key::Album, &value),
+                ("DATE_RELEASED" | "DATE_RECORDED" | "DATE", _) => tags.set(Key::Date, &value),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The first attached picture, if it is not too large.
+pub(super) fn cover(input: &mut Input<'_>, attachments: &Element, tags: &mut Tags) -> Result<(), TranscodeError> {
+    let (mut at, Some(end)) = (attachments.body, attachments.end()) else { return Ok(()) };
+    while at < end
+        && let Some(element) = element_at(input, at)?
+    {
+        // Files are gone into: their other fields are small, and skipped like files that are no pictures.
+        if element.id == id::ATTACHED_FILE {
+            at = element.body;
+            continue;
+        }
+        if element.id == id::FILE_DATA {
+            let size = element.size.unwrap_or(0);
+            let head = input.vec_at(element.body, size.min(4))?;
+            if crate::tags::may_be_cover(&head, size) {
+                tags.set_cover(&input.vec_at(element.body, size)?);
+            }
+        }
+        let Some(next) = element.end() else { break };
+        at = next;
+    }
+    Ok(())
+}
+
+pub(super) fn tracks(all: &[u8]) -> Vec<TrackEntry> {
+    elements(all).filter(|(kind, _)| *kind == id::TRACK_ENTRY).map(|(_, entry)| track(entry)).collect()
+}
+
+/// What a track entry says, as it stands there.
+#[derive(Default)]
+struct Fields<'b> {
+    number: u64,
+    kind: u64,
+    preferred: bool,
+    codec: String,
+    private: &'b [u8],
+    delay: Option<u64>,
+    language: Option<String>,
+    rate: f64,
+    channels: u16,
+    bits: u64,
+    stripped: Vec<u8>,
+    encrypted: bool,
+    compressed: bool,
+}
+
+fn track(entry: &[u8]) -> TrackEntry {
+    let mut fields = Fields { preferred: true, rate: 8000.0, channels: 1, ..Fields::default() };
+    for (kind, body) in elements(entry) {
+        match kind {
+            id::TRACK_NUMBER => fields.number = unsigned(body),
+            id::TRACK_TYPE => fields.kind = unsigned(body),
+            id::FLAG_DEFAULT => fields.preferred = unsigned(body) != 0,
+            id::CODEC_ID => fields.codec = text(body),
+            id::CODEC_PRIVATE => fields.private = body,
+            id::CODEC_DELAY => fields.delay = Some(unsigned(body)),
+            id::LANGUAGE_BCP47 => fields.language = Some(text(body)),
+            id::LANGUAGE => fields.language = fields.language.take().or(Some(text(body)).filter(|l| l != "und")),
+            id::AUDIO => audio(body, &mut fields),
+            id::CONTENT_ENCODINGS => encodings(body, &mut fields),
+            _ => {}
+        }
+    }
+    let number = fields.number;
+    let stripped = std::mem::take(&mut fields.stripped);
+    let track = match fields.kind {
+        2 => fields.audio(),
+        1 => Track::other("video", video_name(&fields.codec)),
+        17 => Track::other("subtitle", fields.codec),
+        _ => Track::other("other", fields.codec),
+    };
+    TrackEntry { number, track, stripped }
+}
+
+fn audio<'b>(body: &'b [u8], fields: &mut Fields<'b>) {
+    for (kind, body) in elements(body) {
+        match kind {
+            id::SAMPLING_FREQUENCY => fields.rate = float(body),
+            id::CHANNELS => fields.channels = u16::try_from(unsigned(body)).unwrap_or(0),
+            id::BIT_DEPTH => fields.bits = unsigned(body),
+            _ => {}
+        }
+    }
+}
+
+fn encodings<'b>(body: &'b [u8], fields: &mut Fields<'b>) {
+    for (_, encoding) in elements(body).filter(|(kind, _)| *kind == id::CONTENT_ENCODING) {
+        for (kind, body) in elements(encoding) {
+            match kind {
+                id::CONTENT_ENCRYPTION => fields.encrypted = true,
+                id::CONTENT_COMPRESSION => {
+                    let field = |wanted| elements(body).find(|(kind, _)| *kind == wanted).map(|(_, body)| body);
+                    // 3 is header stripping; the others are general compressors, which nobody uses for sound.
+                    match field(id::CONTENT_COMP_ALGO).map_or(0, unsigned) {
+                        3 => fields.stripped = field(id::CONTENT_COMP_SETTINGS).unwrap_or_default().to_vec(),
+                        _ => fields.compressed = true,
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Fields<'_> {
+    fn audio(self) -> Track {
+        let mut rate = if (1.0..1e9).contains(&self.rate) { self.rate.round() as u32 } else { 0 };
+        let mut channels = self.channels;
+        let (name, codec) = if self.compressed {
+            (format!("{} compressed by the container", self.codec), Codec::Unsupported)
+        } else {
+            self.codec(rate)
+        };
+        if let Codec::Opus(head) = &codec {
+            (rate, channels) = (48_000, head.channels.into());
+        }
+        (rate, channels) = codec.aac_format().unwrap_or((rate, channels));
+        let pre_skip = if let Codec::Opus(head) = &codec { u64::from(head.pre_skip) } else { 0 };
+        let skip = self.delay.map_or(Span::new(pre_skip, 48_000), Span::nanos);
+        let language = self.language;
+        let info = TrackInfo { kind: AUDIO.into(), codec: name, channels, sample_rate: rate, duration: None, language };
+        Track { encrypted: self.encrypted, preferred: self.preferred, skip, ..Track::audio(info, codec) }
+    }
+
+    /// The codec (Matroska codec mappings, "Audio Codec Mappings").
+    fn codec(&self, rate: u32) -> (String, Codec) {
+        let plain = |codec| (codec::name(codec), Codec::plain(codec, rate, self.channels));
+        let (name, codec) = match self.codec.as_str() {
+            "A_AAC" if self.private.is_empty() => ("aac", self.aac_without_settings(rate)),
+            "A_AAC" => ("aac", Codec::Aac(self.private.to_vec())),
+            old if old.starts_with("A_AAC/") => ("aac", self.aac_without_settings(rate)),
+            "A_OPUS" => ("opus", OpusHead::parse(self.private).map_or(Codec::Unsupported, Codec::Opus)),
+            "A_VORBIS" => ("vorbis", Codec::vorbis(self.private)),
+            "A_FLAC" => ("flac", Codec::flac(self.private)),
+            "A_ALAC" => ("alac", Codec::with_settings(CODEC_ID_ALAC, self.private)),
+            "A_MPEG/L3" => plain(CODEC_ID_MP3),
+            "A_MPEG/L2" => plain(CODEC_ID_MP2),
+            "A_MPEG/L1" => plain(CODEC_ID_MP1),
+            "A_PCM/INT/LIT" | "A_PCM/INT/BIG" | "A_PCM/FLOAT/IEEE" => match self.pcm() {
+                Some(codec) => plain(codec),
+                None => return (format!("pcm of {} bits", self.bits), Codec::Unsupported),
+            },
+            "A_AC3" => ("ac3", Codec::Unsupported),
+            "A_EAC3" => ("eac3", Codec::Unsupported),
+            "A_TRUEHD" => ("truehd", Codec::Unsupported),
+            "A_MS/ACM" => ("ms_acm", Codec::Unsupported),
+            old if old.starts_with("A_AC3/") => ("ac3", Codec::Unsupported),
+            old if old.starts_with("A_DTS") => ("dts", Codec::Unsupported),
+            other => return (other.trim_start_matches("A_").to_ascii_lowercase(), Codec::Unsupported),
+        };
+        (name.to_owned(), codec)
+    }
+
+    fn aac_without_settings(&self, rate: u32) -> Codec {
+        Codec::Aac(rusty_aac::audio_specific_config_bytes(rate, self.channels))
+    }
+
+    fn pcm(&self) -> Option<symphonia::core::codecs::audio::AudioCodecId> {
+        Some(match (self.codec.as_str(), self.bits) {
+            // Eight bits are unsigned, more are signed.
+            ("A_PCM/INT/LIT" | "A_PCM/INT/BIG", 8) => CODEC_ID_PCM_U8,
+            ("A_PCM/INT/LIT", 16) => CODEC_ID_PCM_S16LE,
+            ("A_PCM/INT/LIT", 24) => CODEC_ID_PCM_S24LE,
+            ("A_PCM/INT/LIT", 32) => CODEC_ID_PCM_S32LE,
+            ("A_PCM/INT/BIG", 16) => CODEC_ID_PCM_S16BE,
+            ("A_PCM/INT/BIG", 24) => CODEC_ID_PCM_S24BE,
+            ("A_PCM/INT/BIG", 32) => CODEC_ID_PCM_S32BE,
+            ("A_PCM/FLOAT/IEEE", 32) => CODEC_ID_PCM_F32LE,
+            ("A_PCM/FLOAT/IEEE", 64) => CODEC_ID_PCM_F64LE,
+            _ => return None,
+        })
+    }
+}
+
+fn video_name(codec: &str) -> String {
+    let known = match codec {
+        "V_MPEG4/ISO/AVC" => "h264",
+        "V_MPEGH/ISO/HEVC" => "hevc",
+        "V_MPEG4/ISO/ASP" | "V_MPEG4/ISO/SP" => "mpeg4",
+        other => return other.trim_start_matches("V_").to_ascii_lowercase(),
+    };
+    known.to_owned()
+}

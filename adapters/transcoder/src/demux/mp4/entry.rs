@@ -1,0 +1,282 @@
+//! Sample descriptions: which codec a track has, with its settings (ISO/IEC 14496-12, 8.5.2 and 12.2.3; QuickTime File
+//! Format, "Sound sample descriptions").
+
+use symphonia::core::codecs::audio::AudioCodecId;
+use symphonia::core::codecs::audio::well_known::*;
+
+use super::boxes::{inner, u16_at, u32_at, u64_at};
+use crate::codec::{self, Codec, OpusHead};
+
+/// What the description of an audio track says.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) codec: Codec,
+    pub(super) encrypted: bool,
+    pub(super) rate: u32,
+    pub(super) channels: u16,
+    /// Bytes of a moment of PCM.
+    pub(super) pcm_frame: Option<u64>,
+}
+
+/// The fields that all audio entries have, and the boxes behind them.
+struct Fields<'b> {
+    rate: u32,
+    channels: u16,
+    bits: u32,
+    /// QuickTime's version 2: whether samples are floats, big-endian and signed.
+    flags: Option<u32>,
+    boxes: &'b [u8],
+}
+
+impl<'b> Fields<'b> {
+    fn parse(body: &'b [u8]) -> Option<Self> {
+        let version = u16_at(body, 8)?;
+        let (channels, bits) = (u16_at(body, 16)?, u16_at(body, 18)?);
+        let rate = u32_at(body, 24)? >> 16;
+        let fields = Self { rate, channels, bits: bits.into(), flags: None, boxes: body.get(28..)? };
+        match version {
+            1 => Some(Self { boxes: body.get(44..)?, ..fields }),
+            2 => {
+                let rate = f64::from_bits(u64_at(body, 32)?);
+                Some(Self {
+                    rate: if (1.0..1e9).contains(&rate) { rate.round() as u32 } else { 0 },
+                    channels: u16::try_from(u32_at(body, 40)?).ok()?,
+                    bits: u32_at(body, 48)?,
+                    flags: Some(u32_at(body, 52)?),
+                    boxes: body.get(64..)?,
+                })
+            }
+            _ => Some(fields),
+        }
+    }
+
+    /// A box of a kind, here or in QuickTime's `wave` box.
+    fn find(&self, kind: &[u8; 4]) -> Option<&'b [u8]> {
+        inner(self.boxes, kind).or_else(|| inner(inner(self.boxes, b"wave")?, kind))
+    }
+}
+
+impl Entry {
+    pub(super) fn unknown() -> Self {
+        let (name, codec) = ("unknown".to_owned(), Codec::Unsupported);
+        Self { name, codec, encrypted: false, rate: 0, channels: 0, pcm_frame: None }
+    }
+
+    pub(super) fn parse(kind: [u8; 4], body: &[u8]) -> Self {
+        let Some(fields) = Fields::parse(body) else {
+            return Self { name: name(kind), ..Self::unknown() };
+        };
+        let encrypted = matches!(&kind, b"enca" | b"drms" | b"p608");
+        let original = fields.find(b"sinf").and_then(|sinf| inner(sinf, b"frma"));
+        let kind = original.filter(|_| encrypted).and_then(|kind| kind.try_into().ok()).unwrap_or(kind);
+        let mut entry = Self { encrypted, rate: fields.rate, channels: fields.channels, ..Self::unknown() };
+        if let Some((codec, bytes)) = pcm(kind, &fields) {
+            entry.name = codec::name(codec).to_owned();
+            entry.codec = Codec::plain(codec, fields.rate, fields.channels);
+            entry.pcm_frame = Some(u64::from(bytes) * u64::from(fields.channels));
+            return entry;
+        }
+        (entry.name, entry.codec) = compressed(kind, &fields);
+        if let Codec::Opus(head) = &entry.codec {
+            (entry.rate, entry.channels) = (48_000, head.channels.into());
+        }
+        (entry.rate, entry.channels) = entry.codec.aac_format().unwrap_or((entry.rate, entry.channels));
+        entry
+    }
+}
+
+fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
+    let full_box = |kind| fields.find(kind).and_then(|body| body.get(4..));
+    let codec = match &kind {
+        b"mp4a" => {
+            let Some((object, settings)) = fields.find(b"esds").and_then(|esds| descriptor(esds.get(4..)?)) else {
+                return ("aac".to_owned(), aac_without_settings(fields));
+            };
+            return mpeg4(object, settings, fields);
+        }
+        b".mp3" | b"ms\0U" | b"mp3 " | b"mp2 " | b".mp2" | b"ms\0P" => mpeg_audio(),
+        b"alac" => full_box(b"alac").map_or(Codec::Unsupported, |c| Codec::with_settings(CODEC_ID_ALAC, c)),
+        b"fLaC" => full_box(b"dfLa").map_or(Codec::Unsupported, Codec::flac),
+        b"Opus" => fields.find(b"dOps").and_then(OpusHead::parse_dops).map_or(Codec::Unsupported, Codec::Opus),
+        _ => Codec::Unsupported,
+    };
+    (name(kind), codec)
+}
+
+/// By its object type (MP4 registration authority, "Object types").
+fn mpeg4(object: u8, settings: &[u8], fields: &Fields<'_>) -> (String, Codec) {
+    let (name, codec) = match object {
+        0x40 | 0x66..=0x68 if settings.is_empty() => ("aac", aac_without_settings(fields)),
+        0x40 | 0x66..=0x68 => match audio_object_type(settings) {
+            36 => ("mp4als", Codec::Unsupported),
+            42 => ("xhe-aac", Codec::Unsupported),
+            32..=34 => ("mp3", mpeg_audio()),
+            _ => ("aac", Codec::Aac(settings.to_vec())),
+        },
+        0x69 | 0x6b => ("mp3", mpeg_audio()),
+        0xa5 => ("ac3", Codec::Unsupported),
+        0xa6 => ("eac3", Codec::Unsupported),
+        0xa9..=0xac => ("dts", Codec::Unsupported),
+        0xdd => ("vorbis", Codec::vorbis(settings)),
+        other => return (format!("mpeg-4 object 0x{other:02x}"), Codec::Unsupported),
+    };
+    (name.to_owned(), codec)
+}
+
+/// The audio object type that an `AudioSpecificConfig` begins with (ISO/IEC 14496-3, 1.6.2.1).
+fn audio_object_type(config: &[u8]) -> u8 {
+    match config {
+        [a, b, ..] if a >> 3 == 31 => 32 + ((a & 7) << 3 | b >> 5),
+        [a, ..] => a >> 3,
+        [] => 0,
+    }
+}
+
+fn aac_without_settings(fields: &Fields<'_>) -> Codec {
+    Codec::Aac(rusty_aac::audio_specific_config_bytes(fields.rate, fields.channels))
+}
+
+/// MPEG audio of any layer: the decoder sees which from the packets.
+fn mpeg_audio() -> Codec {
+    Codec::plain(CODEC_ID_MP3, 44_100, 2)
+}
+
+/// The object type and settings in an elementary stream descriptor (ISO/IEC 14496-1, 7.2.6.5).
+fn descriptor(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (tag, mut rest) = tagged(bytes)?;
+    if tag == 3 {
+        let flags = *rest.get(2)?;
+        let url = if flags & 0x40 != 0 { 1 + usize::from(*rest.get(3)?) } else { 0 };
+        let skip = 3 + if flags & 0x80 != 0 { 2 } else { 0 } + url + if flags & 0x20 != 0 { 2 } else { 0 };
+        (_, rest) = tagged(rest.get(skip..)?)?;
+    }
+    let object = *rest.first()?;
+    let settings = rest.get(13..).and_then(tagged).filter(|(tag, _)| *tag == 5).map_or(&[][..], |(_, body)| body);
+    Some((object, settings))
+}
+
+/// A descriptor's tag and body. Its length has seven bits in a byte.
+fn tagged(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (tag, mut rest) = bytes.split_first()?;
+    let mut length = 0;
+    for _ in 0..4 {
+        let (byte, behind) = rest.split_first()?;
+        length = length << 7 | usize::from(byte & 0x7f);
+        rest = behind;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    Some((*tag, &rest[..length.min(rest.len())]))
+}
+
+/// Uncompressed and companded sound: its codec and the bytes of a sample.
+fn pcm(kind: [u8; 4], fields: &Fields<'_>) -> Option<(AudioCodecId, u32)> {
+    // QuickTime's `enda` box in `wave` turns the byte order round.
+    let little = fields.find(b"enda").and_then(|body| u16_at(body, 0)) == Some(1);
+    let integer = |bits: u32, little: bool| integer(bits.div_ceil(8), little, true);
+    match &kind {
+        b"sowt" => integer(fields.bits, true),
+        b"twos" => integer(fields.bits, little),
+        b"raw " | b"NONE" if fields.bits <= 8 => Some((CODEC_ID_PCM_U8, 1)),
+        b"raw " | b"NONE" => integer(fields.bits, little),
+        b"in24" => integer(24, little),
+        b"in32" => integer(32, little),
+        b"fl32" => float(4, little),
+        b"fl64" => float(8, little),
+        b"ulaw" => Some((CODEC_ID_PCM_MULAW, 1)),
+        b"alaw" => Some((CODEC_ID_PCM_ALAW, 1)),
+        b"lpcm" => {
+            let flags = fields.flags?;
+            let (bytes, little) = (fields.bits.div_ceil(8), flags & 2 == 0);
+            if flags & 1 != 0 { float(bytes, little) } else { self::integer(bytes, little, flags & 4 != 0) }
+        }
+        b"ipcm" | b"fpcm" => {
+            // ISO/IEC 23003-5, 5.1
+            let &[_, _, _, _, flags, bits] = fields.find(b"pcmC")?.get(..6)? else { return None };
+            let (bytes, little) = (u32::from(bits).div_ceil(8), flags & 1 != 0);
+            if &kind == b"fpcm" { float(bytes, little) } else { self::integer(bytes, little, true) }
+        }
+        _ => None,
+    }
+}
+
+fn integer(bytes: u32, little: bool, signed: bool) -> Option<(AudioCodecId, u32)> {
+    let codec = match (bytes, signed, little) {
+        (1, true, _) => CODEC_ID_PCM_S8,
+        (1, false, _) => CODEC_ID_PCM_U8,
+        (2, true, true) => CODEC_ID_PCM_S16LE,
+        (2, true, false) => CODEC_ID_PCM_S16BE,
+        (2, false, true) => CODEC_ID_PCM_U16LE,
+        (2, false, false) => CODEC_ID_PCM_U16BE,
+        (3, true, true) => CODEC_ID_PCM_S24LE,
+        (3, true, false) => CODEC_ID_PCM_S24BE,
+        (4, true, true) => CODEC_ID_PCM_S32LE,
+        (4, true, false) => CODEC_ID_PCM_S32BE,
+        _ => return None,
+    };
+    Some((codec, bytes))
+}
+
+fn float(bytes: u32, little: bool) -> Option<(AudioCodecId, u32)> {
+    let codec = match (bytes, little) {
+        (4, true) => CODEC_ID_PCM_F32LE,
+        (4, false) => CODEC_ID_PCM_F32BE,
+        (8, true) => CODEC_ID_PCM_F64LE,
+        (8, false) => CODEC_ID_PCM_F64BE,
+        _ => return None,
+    };
+    Some((codec, bytes))
+}
+
+fn name(kind: [u8; 4]) -> String {
+    let known = match &kind {
+        b"mp4a" => "aac",
+        b".mp3" | b"ms\0U" | b"mp3 " => "mp3",
+        b"mp2 " | b".mp2" | b"ms\0P" => "mp2",
+        b"alac" => "alac",
+        b"fLaC" => "flac",
+        b"Opus" => "opus",
+        b"ac-3" | b"sac3" => "ac3",
+        b"ec-3" => "eac3",
+        b"ac-4" => "ac4",
+        b"dtsc" | b"dtsh" | b"dtsl" | b"dtse" | b"dtsx" => "dts",
+        b"samr" => "amr_nb",
+        b"sawb" => "amr_wb",
+        b"mlpa" => "truehd",
+        b"mha1" | b"mha2" | b"mhm1" | b"mhm2" => "mpegh_3d_audio",
+        b"ima4" => "adpcm_ima_qt",
+        b"ms\0\x02" => "adpcm_ms",
+        b"ms\0\x11" => "adpcm_ima_wav",
+        b"wma " => "wma",
+        b"QDM2" => "qdm2",
+        b"QDMC" => "qdmc",
+        b"MAC3" => "mace3",
+        b"MAC6" => "mace6",
+        b"iamf" => "iamf",
+        _ => return four_characters(kind),
+    };
+    known.to_owned()
+}
+
+/// The name of a video codec, for probing.
+pub(super) fn video_name(kind: [u8; 4]) -> String {
+    let known = match &kind {
+        b"avc1" | b"avc3" => "h264",
+        b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => "hevc",
+        b"av01" => "av1",
+        b"vp08" => "vp8",
+        b"vp09" => "vp9",
+        b"mp4v" => "mpeg4",
+        b"s263" | b"h263" => "h263",
+        b"jpeg" | b"mjpa" | b"mjpb" => "mjpeg",
+        b"apch" | b"apcn" | b"apcs" | b"apco" | b"ap4h" | b"ap4x" => "prores",
+        _ => return four_characters(kind),
+    };
+    known.to_owned()
+}
+
+fn four_characters(kind: [u8; 4]) -> String {
+    let printable = |byte: u8| if (0x21..0x7f).contains(&byte) { char::from(byte) } else { '_' };
+    kind.into_iter().map(printable).collect::<String>().trim_end_matches('_').to_owned()
+}

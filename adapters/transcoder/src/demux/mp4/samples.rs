@@ -1,0 +1,175 @@
+//! The samples that the `moov` box lists (ISO/IEC 14496-12, 8.7).
+
+use microserve_core::transcode::TranscodeError;
+
+use super::boxes::{BoxHead, Table, children};
+use crate::demux::{LARGEST_PACKET, Packet, corrupt};
+use crate::input::Input;
+use crate::span::Span;
+
+/// PCM has a sample for each moment; so many are read at once.
+const PCM_FRAMES: u64 = 4096;
+
+/// The tables of a track, and where in them its reader is.
+#[derive(Clone, Default)]
+pub(super) struct Samples {
+    chunk_offsets: Table,
+    chunk_runs: Table,
+    sizes: Table,
+    durations: Table,
+    /// The size of every sample; 0: they have sizes of their own.
+    same_size: u32,
+    count: u64,
+    scale: u32,
+    /// Bytes of a moment of PCM, which is read many samples at a time.
+    pcm_frame: Option<u64>,
+    /// The sample description whose samples are wanted, when there are several.
+    wanted: Option<u32>,
+
+    chunk: u64,
+    run: u64,
+    sample: u64,
+    left_in_chunk: u64,
+    offset: u64,
+}
+
+impl Samples {
+    pub(super) fn read(input: &mut Input<'_>, stbl: &BoxHead, scale: u32) -> Result<Self, TranscodeError> {
+        let mut samples = Self { scale, ..Self::default() };
+        for table in children(input, stbl)? {
+            let Some([_, _, _, _, c0, c1, c2, c3]) = input.array_at(table.body)? else { continue };
+            let rows = u64::from(u32::from_be_bytes([c0, c1, c2, c3]));
+            let plain = |row| Table::new(table.body + 8, table.end, rows, row);
+            match &table.kind {
+                b"stco" => samples.chunk_offsets = plain(4),
+                b"co64" => samples.chunk_offsets = plain(8),
+                b"stsc" => samples.chunk_runs = plain(12),
+                b"stts" => samples.durations = plain(8),
+                b"stsz" => {
+                    // Here the second number is the size that all samples have, and the count comes third.
+                    let Some(count) = input.array_at(table.body + 8)? else { continue };
+                    samples.same_size = u32::from_be_bytes([c0, c1, c2, c3]);
+                    samples.count = u64::from(u32::from_be_bytes(count));
+                    samples.sizes = Table::new(table.body + 12, table.end, samples.count, 4);
+                }
+                _ => {}
+            }
+        }
+        if samples.same_size == 0 {
+            samples.count = samples.count.min(samples.sizes.rows);
+        }
+        Ok(samples)
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn read_as_pcm(&mut self, bytes_per_frame: u64) {
+        // Samples with sizes of their own hold several moments each, and are packets as they stand.
+        self.pcm_frame = (self.same_size > 0 && bytes_per_frame > 0).then_some(bytes_per_frame);
+    }
+
+    pub(super) fn want_only(&mut self, description: u32) {
+        self.wanted = Some(description);
+    }
+
+    /// The ticks of all samples, and how many fewer the last one has than the others.
+    pub(super) fn duration(&mut self, input: &mut Input<'_>) -> Result<(u64, u64), TranscodeError> {
+        let (mut total, mut usual, mut last) = (0u64, 0, 0);
+        for n in 0..self.durations.rows {
+            let Some([c0, c1, c2, c3, d0, d1, d2, d3]) = self.durations.row(input, n)? else { break };
+            let (count, delta) = (u32::from_be_bytes([c0, c1, c2, c3]), u32::from_be_bytes([d0, d1, d2, d3]));
+            total = total.saturating_add(u64::from(count) * u64::from(delta));
+            usual = usual.max(delta);
+            last = if count == 1 || n == 0 { delta } else { usual };
+        }
+        Ok((total, u64::from(usual - last)))
+    }
+
+    /// Reads the next packet; says whether there was one.
+    pub(super) fn next(&mut self, input: &mut Input<'_>, packet: &mut Packet) -> Result<bool, TranscodeError> {
+        while self.sample < self.count {
+            if self.left_in_chunk == 0 && !self.next_chunk(input)? {
+                return Ok(false);
+            }
+            let (taken, size) = self.measure(input)?;
+            if size > LARGEST_PACKET {
+                return Err(corrupt("a sample is larger than any sample can be"));
+            }
+            let at = self.offset;
+            self.offset = self.offset.saturating_add(size);
+            self.left_in_chunk -= taken;
+            self.sample += taken;
+            if size == 0 {
+                continue;
+            }
+            packet.data = input.vec_at(at, size)?;
+            if packet.data.len() as u64 != size && self.pcm_frame.is_none() {
+                continue; // its bytes are not in the file, which was cut off; others may be
+            }
+            if self.sample == self.count {
+                let (_, missing) = self.duration(input)?;
+                packet.trim_end =
+                    if self.pcm_frame.is_some() { Span::ZERO } else { Span::new(missing, self.scale.into()) };
+            }
+            if !packet.data.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many samples the next packet has, and how many bytes.
+    fn measure(&mut self, input: &mut Input<'_>) -> Result<(u64, u64), TranscodeError> {
+        if let Some(frame) = self.pcm_frame {
+            let frames = PCM_FRAMES.min(self.left_in_chunk).min(self.count - self.sample);
+            return Ok((frames, frames * frame));
+        }
+        if self.same_size > 0 {
+            return Ok((1, self.same_size.into()));
+        }
+        let size = self.sizes.row(input, self.sample)?.map_or(0, u32::from_be_bytes);
+        Ok((1, size.into()))
+    }
+
+    /// Goes to the next chunk that has samples; says whether there is one.
+    fn next_chunk(&mut self, input: &mut Input<'_>) -> Result<bool, TranscodeError> {
+        while self.chunk < self.chunk_offsets.rows {
+            let Some((samples, description)) = self.chunk_run(input)? else { return Ok(false) };
+            let offset = match self.chunk_offsets.row_size() {
+                8 => self.chunk_offsets.row(input, self.chunk)?.map(u64::from_be_bytes),
+                _ => self.chunk_offsets.row(input, self.chunk)?.map(|row| u64::from(u32::from_be_bytes(row))),
+            };
+            self.chunk += 1;
+            if self.wanted.is_some_and(|wanted| wanted != description) {
+                self.sample += samples;
+                continue;
+            }
+            let Some(offset) = offset else { return Ok(false) };
+            if samples > 0 {
+                (self.offset, self.left_in_chunk) = (offset, samples);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Samples in the chunk that comes next, and their description.
+    fn chunk_run(&mut self, input: &mut Input<'_>) -> Result<Option<(u64, u32)>, TranscodeError> {
+        loop {
+            let next: Option<[u8; 12]> = self.chunk_runs.row(input, self.run + 1)?;
+            match next {
+                // Chunks are counted from one.
+                Some([a, b, c, d, ..]) if u64::from(u32::from_be_bytes([a, b, c, d])) <= self.chunk + 1 => {
+                    self.run += 1
+                }
+                _ => break,
+            }
+        }
+        let Some([_, _, _, _, s0, s1, s2, s3, d0, d1, d2, d3]) = self.chunk_runs.row(input, self.run)? else {
+            return Ok(None);
+        };
+        Ok(Some((u64::from(u32::from_be_bytes([s0, s1, s2, s3])), u32::from_be_bytes([d0, d1, d2, d3]))))
+    }
+}

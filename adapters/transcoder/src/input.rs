@@ -1,0 +1,193 @@
+//! The uploaded bytes, behind one window of read-ahead.
+//!
+//! Demuxers of ours read at positions ([`Input::read_at`]); Symphonia's read it as a stream. Both share the window, so
+//! that skipping over a video's frames costs a seek and no reading.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use microserve_core::transcode::{Source, TranscodeError};
+use symphonia::core::io::MediaSource;
+
+/// How much is read ahead. Interleaved files have little audio in a row, so more would mostly read video.
+const WINDOW: usize = 32 * 1024;
+
+/// The first error that reading the source gave. Symphonia does not tell a broken source from the end of a broken
+/// file, so it is remembered on the way.
+#[derive(Clone, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<io::Error>>>);
+
+impl Failure {
+    fn record(&self, err: io::Error) -> io::Error {
+        let kind = err.kind();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(err);
+        kind.into()
+    }
+
+    /// The error, as the transcoder reports it.
+    pub(crate) fn take(&self) -> Option<TranscodeError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map(TranscodeError::Source)
+    }
+}
+
+/// A source with a window of read-ahead and a position.
+pub(crate) struct Input<'a> {
+    // Never locked: the mutex only makes the source `Sync`, which Symphonia asks of its sources.
+    source: Mutex<&'a mut dyn Source>,
+    source_at: u64,
+    /// Bytes of the source that are hidden before the first one.
+    base: u64,
+    len: u64,
+    window: Vec<u8>,
+    window_at: u64,
+    position: u64,
+    failure: Failure,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(source: &'a mut dyn Source) -> Result<Self, TranscodeError> {
+        let len = source.seek(SeekFrom::End(0)).map_err(TranscodeError::Source)?;
+        Ok(Self {
+            source: Mutex::new(source),
+            source_at: len,
+            base: 0,
+            len,
+            window: Vec::with_capacity(WINDOW),
+            window_at: 0,
+            position: 0,
+            failure: Failure::default(),
+        })
+    }
+
+    /// Hides the first bytes: from here on the source begins behind them.
+    pub(crate) fn begin_at(&mut self, offset: u64) {
+        self.base = offset.min(self.len);
+        self.len -= self.base;
+        self.window.clear();
+    }
+
+    /// The size of the source in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn failure(&self) -> Failure {
+        self.failure.clone()
+    }
+
+    /// Reads at a position, until `buf` is full or the source ends.
+    ///
+    /// # Errors
+    /// [`TranscodeError::Source`] when the source can't be read.
+    pub(crate) fn read_at(&mut self, at: u64, buf: &mut [u8]) -> Result<usize, TranscodeError> {
+        let mut done = 0;
+        while done < buf.len() {
+            let n = self.read_some(at.saturating_add(done as u64), &mut buf[done..]).map_err(TranscodeError::Source)?;
+            if n == 0 {
+                break;
+            }
+            done += n;
+        }
+        Ok(done)
+    }
+
+    /// Reads `N` bytes at a position; `None` if the source ends before.
+    pub(crate) fn array_at<const N: usize>(&mut self, at: u64) -> Result<Option<[u8; N]>, TranscodeError> {
+        let mut array = [0; N];
+        Ok((self.read_at(at, &mut array)? == N).then_some(array))
+    }
+
+    /// Reads up to `len` bytes at a position. What is allocated is bounded by what the source has.
+    pub(crate) fn vec_at(&mut self, at: u64, len: u64) -> Result<Vec<u8>, TranscodeError> {
+        let len = len.min(self.len.saturating_sub(at));
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        let n = self.read_at(at, &mut bytes)?;
+        bytes.truncate(n);
+        Ok(bytes)
+    }
+
+    fn read_some(&mut self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if at >= self.len || buf.is_empty() {
+            return Ok(0);
+        }
+        if let Some(window) = at.checked_sub(self.window_at).and_then(|o| self.window.get(usize::try_from(o).ok()?..))
+            && !window.is_empty()
+        {
+            let n = window.len().min(buf.len());
+            buf[..n].copy_from_slice(&window[..n]);
+            return Ok(n);
+        }
+        if buf.len() >= WINDOW {
+            return self.fetch(at, buf);
+        }
+        let mut window = std::mem::take(&mut self.window);
+        window.resize(WINDOW, 0);
+        let fetched = self.fetch(at, &mut window);
+        window.truncate(*fetched.as_ref().unwrap_or(&0));
+        self.window = window;
+        self.window_at = at;
+        let n = fetched?.min(buf.len());
+        buf[..n].copy_from_slice(&self.window[..n]);
+        Ok(n)
+    }
+
+    fn fetch(&mut self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let at = at.saturating_add(self.base);
+        let source = self.source.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let read = || -> io::Result<usize> {
+            if self.source_at != at {
+                source.seek(SeekFrom::Start(at))?;
+            }
+            loop {
+                match source.read(buf) {
+                    Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                    other => return other,
+                }
+            }
+        };
+        match { read }() {
+            Ok(n) => {
+                self.source_at = at + n as u64;
+                Ok(n)
+            }
+            Err(err) => {
+                self.source_at = u64::MAX;
+                // The original goes to whoever is asked for it first: the caller here, `take` behind Symphonia.
+                let kind = err.kind();
+                let copy = io::Error::new(kind, err.to_string());
+                self.failure.record(err);
+                Err(copy)
+            }
+        }
+    }
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.read_some(self.position, buf)?;
+        self.position += n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Input<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.len.checked_add_signed(by),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+        };
+        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+impl MediaSource for Input<'_> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.len)
+    }
+}

@@ -1,0 +1,283 @@
+//! The transcoder itself: from the first byte of a source to the last of an MP3.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use microserve_core::transcode::{Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder};
+
+use crate::audio::Pcm;
+use crate::decode::{self, Decoder};
+use crate::demux::{self, Opened, Packet, Read, Track};
+use crate::input::Input;
+use crate::output::Output;
+
+/// Turns the sound of videos into MP3s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NativeTranscoder {
+    limits: Limits,
+}
+
+/// What a source may not exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest sound that is converted. Default: 24 hours.
+    pub longest: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { longest: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// Seconds of sound that a byte of input may hold, on top of a minute for the whole file. Silence in the thriftiest
+/// codecs stays below 0.025; a file beyond this was made to keep somebody busy.
+const DENSEST: f64 = 0.1;
+
+impl NativeTranscoder {
+    /// A transcoder with limits of one's own.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { limits }
+    }
+}
+
+impl Transcoder for NativeTranscoder {
+    fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError> {
+        let opened = guarded(|| demux::open(Input::new(source)?))??;
+        let chosen = choose(&opened.tracks).and_then(|n| {
+            self.check_duration(&opened.tracks[n])?;
+            decoder_of(&opened.tracks[n])?;
+            Ok(n)
+        });
+        let problem = chosen.as_ref().err().map(TranscodeError::problem);
+        Ok(SourceInfo { problem, ..describe(&opened, chosen.ok()) })
+    }
+
+    fn transcode(
+        &self,
+        source: &mut dyn Source,
+        sink: &mut dyn Sink,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Transcoded, TranscodeError> {
+        let input = Input::new(source)?;
+        let bytes = input.len();
+        let mut opened = guarded(|| demux::open(input))??;
+        let chosen = choose(&opened.tracks)?;
+        let track = opened.tracks[chosen].clone();
+        self.check_duration(&track)?;
+        let head = opened.tags.to_id3(options.fallback_title.as_deref())?;
+        opened.packets.select(chosen);
+        let mut run = Run {
+            decoder: decoder_of(&track)?,
+            played: Played::new(&track),
+            longest: self.longest(bytes),
+            output: Output::new(sink, head, options),
+            track,
+            pcm: Pcm::default(),
+            decoded: 0,
+            lost: 0,
+            seconds: 0.0,
+        };
+        run.all(&mut opened, progress)?;
+
+        let mut source = describe(&opened, Some(chosen));
+        let info = &mut source.tracks[chosen];
+        (info.sample_rate, info.channels) = (run.pcm.rate, u16::try_from(run.pcm.speakers.len()).unwrap_or(0));
+        info.duration = Some(run.seconds);
+        let lost_packets = run.lost;
+        let made = run.output.finish()?;
+        let (samples, bitrate) = (made.samples, made.bitrate);
+        Ok(Transcoded { source, samples, sample_rate: made.rate, channels: made.channels, bitrate, lost_packets })
+    }
+}
+
+impl NativeTranscoder {
+    fn check_duration(&self, track: &Track) -> Result<(), TranscodeError> {
+        let longest = self.limits.longest;
+        match track.info.duration {
+            Some(seconds) if seconds > longest.as_secs_f64() => {
+                Err(TranscodeError::TooLong { limit: longest.as_secs() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn longest(&self, bytes: u64) -> Longest {
+        Longest { allowed: self.limits.longest, plausible: 60.0 + bytes as f64 * DENSEST }
+    }
+}
+
+/// Panics of a demuxer or decoder end here: they are written for good files, and this one is not.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, TranscodeError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| TranscodeError::Corrupt { detail: "its contents make no sense to the decoder".to_owned() })
+}
+
+fn decoder_of(track: &Track) -> Result<Box<dyn Decoder>, TranscodeError> {
+    guarded(|| decode::open(&track.codec, &track.info.codec))?
+}
+
+/// The track to convert: the one that the file prefers among those that can be converted.
+fn choose(tracks: &[Track]) -> Result<usize, TranscodeError> {
+    let audio = || tracks.iter().enumerate().filter(|(_, track)| track.is_audio());
+    let usable = || audio().filter(|(_, track)| track.codec.is_supported() && !track.encrypted);
+    if let Some((n, _)) = usable().find(|(_, track)| track.preferred).or_else(|| usable().next()) {
+        return Ok(n);
+    }
+    match audio().find(|(_, track)| track.preferred).or_else(|| audio().next()) {
+        None => Err(TranscodeError::NoAudioTrack),
+        Some((_, track)) if track.encrypted => Err(TranscodeError::Encrypted),
+        Some((_, track)) => Err(TranscodeError::UnsupportedCodec { name: track.info.codec.clone() }),
+    }
+}
+
+fn describe(opened: &Opened<'_>, chosen: Option<usize>) -> SourceInfo {
+    SourceInfo {
+        container: opened.container.name().to_owned(),
+        tracks: opened.tracks.iter().map(|track| track.info.clone()).collect(),
+        chosen,
+        title: opened.tags.title.clone(),
+        problem: None,
+    }
+}
+
+/// How long the sound may get.
+struct Longest {
+    allowed: Duration,
+    /// No honest file of this size has more seconds.
+    plausible: f64,
+}
+
+impl Longest {
+    fn check(&self, seconds: f64) -> Result<(), TranscodeError> {
+        if seconds > self.allowed.as_secs_f64() {
+            return Err(TranscodeError::TooLong { limit: self.allowed.as_secs() });
+        }
+        if seconds > self.plausible {
+            return Err(TranscodeError::Corrupt { detail: "it holds more sound than its size allows".to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Which part of a track's sound is played.
+struct Played {
+    track: Track,
+    /// Samples of the track so far, played or not.
+    position: u64,
+}
+
+impl Played {
+    fn new(track: &Track) -> Self {
+        Self { track: track.clone(), position: 0 }
+    }
+
+    /// Cuts a block to what is played of it. `trims` are samples at its start and end that are none of the track's.
+    fn cut(&mut self, pcm: &mut Pcm, trims: (u64, u64)) {
+        let frames = pcm.frames() as u64;
+        let first = trims.0.min(frames);
+        let own = frames.saturating_sub(trims.1).saturating_sub(first);
+        let start = self.track.skip.frames(pcm.rate);
+        let end = self.track.keep.map_or(u64::MAX, |keep| start.saturating_add(keep.frames(pcm.rate)));
+        let from = start.saturating_sub(self.position).min(own);
+        let to = end.saturating_sub(self.position).min(own).max(from);
+        self.position += own;
+        pcm.keep((first + from) as usize, (to - from) as usize);
+    }
+
+    /// Nothing that is still to come is played.
+    fn is_over(&self, rate: u32) -> bool {
+        let Some(keep) = self.track.keep else { return false };
+        self.position >= self.track.skip.frames(rate).saturating_add(keep.frames(rate))
+    }
+}
+
+/// A conversion under way.
+struct Run<'a> {
+    track: Track,
+    decoder: Box<dyn Decoder>,
+    played: Played,
+    longest: Longest,
+    output: Output<'a>,
+    /// The last block.
+    pcm: Pcm,
+    decoded: u64,
+    lost: u64,
+    /// Seconds of sound so far.
+    seconds: f64,
+}
+
+/// Seconds of sound, and packets, between two reports of the progress.
+const REPORT: (f64, u32) = (0.5, 64);
+
+impl Run<'_> {
+    fn all(
+        &mut self,
+        opened: &mut Opened<'_>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<(), TranscodeError> {
+        let duration = self.track.info.duration;
+        let (mut packet, mut reported, mut packets) = (Packet::default(), 0.0, 0);
+        loop {
+            match guarded(|| opened.packets.next(&mut packet))?? {
+                Read::Packet => self.packet(&packet)?,
+                Read::Changed(track) => self.change(*track)?,
+                Read::End => break,
+            }
+            packets += 1;
+            if packets >= REPORT.1 || self.seconds - reported >= REPORT.0 {
+                (packets, reported) = (0, self.seconds);
+                if progress(Progress { position: self.seconds, duration }).is_break() {
+                    return Err(TranscodeError::Cancelled);
+                }
+            }
+            if self.pcm.rate > 0 && self.played.is_over(self.pcm.rate) {
+                break;
+            }
+        }
+        // A decoder that is fed with something else's bytes fails most of the time: what it makes then is noise.
+        if self.decoded == 0 || self.lost > self.decoded {
+            let detail = format!("{} of {} packets could not be decoded", self.lost, self.lost + self.decoded);
+            let detail = if self.lost == 0 { "its audio track is empty".to_owned() } else { detail };
+            return Err(TranscodeError::Corrupt { detail });
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, packet: &Packet) -> Result<(), TranscodeError> {
+        let frames_before = self.pcm.frames();
+        match guarded(|| self.decoder.decode(&packet.data, &mut self.pcm))? {
+            Ok(()) => {
+                decode::check(&self.pcm, &self.track.info.codec)?;
+                self.decoded += 1;
+            }
+            // A packet that is lost is as long as the one before, and silent.
+            Err(decode::Damaged) => {
+                self.lost += 1;
+                self.pcm.silence(frames_before);
+            }
+        }
+        if self.pcm.rate == 0 {
+            return Ok(());
+        }
+        let trims = (packet.trim_start.frames(self.pcm.rate), packet.trim_end.frames(self.pcm.rate));
+        self.played.cut(&mut self.pcm, trims);
+        self.seconds += self.pcm.frames() as f64 / f64::from(self.pcm.rate);
+        self.longest.check(self.seconds)?;
+        self.output.push(&self.pcm)
+    }
+
+    /// Another stream follows in the same file.
+    fn change(&mut self, track: Track) -> Result<(), TranscodeError> {
+        if !track.codec.is_supported() {
+            return Err(TranscodeError::UnsupportedCodec { name: track.info.codec });
+        }
+        self.decoder = decoder_of(&track)?;
+        self.played = Played::new(&track);
+        self.track = track;
+        Ok(())
+    }
+}

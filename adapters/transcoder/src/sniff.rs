@@ -1,0 +1,371 @@
+//! What a file is, by its first bytes and never by its name.
+//!
+//! Guessing wrong is worse than refusing: a decoder fed with another container's bytes makes noise. So elementary
+//! streams (MP3, ADTS) count only when several frames in a row fit together.
+
+/// How many of a file's first bytes [`sniff`] wants to see. Fewer are fine if the file has no more.
+pub const SNIFF_BYTES: usize = 64 * 1024;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Container {
+    /// ISO base media: MP4, M4A, MOV, 3GP, with or without `ftyp`.
+    Mp4,
+    /// Matroska or WebM.
+    Matroska,
+    /// Ogg.
+    Ogg,
+    /// RIFF WAVE, RF64 or BW64.
+    Wav,
+    /// FLAC in its own container.
+    Flac,
+    /// MPEG audio frames: layer I, II or III.
+    Mp3,
+    /// AAC in ADTS frames.
+    Adts,
+    /// Something that is not read, by its usual short name; `unknown` when nothing is recognised.
+    Unsupported(&'static str),
+}
+
+impl Container {
+    /// The usual short name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Matroska => "matroska",
+            Self::Ogg => "ogg",
+            Self::Wav => "wav",
+            Self::Flac => "flac",
+            Self::Mp3 => "mp3",
+            Self::Adts => "adts",
+            Self::Unsupported(name) => name,
+        }
+    }
+}
+
+/// The size of an ID3v2 tag in bytes, with its header and footer; `None` if `head` does not begin with one
+/// (ID3v2.4.0 structure, 3.1).
+#[must_use]
+pub fn id3v2_size(head: &[u8]) -> Option<u64> {
+    let [b'I', b'D', b'3', 2..=4, _, flags, a, b, c, d, ..] = *head else { return None };
+    if [a, b, c, d].iter().any(|byte| *byte > 0x7f) {
+        return None;
+    }
+    let size = [a, b, c, d].iter().fold(0, |size, byte| size << 7 | u64::from(*byte));
+    let footer = if flags & 0x10 == 0 { 0 } else { 10 };
+    Some(10 + size + footer)
+}
+
+/// Says what a file is, from its first [`SNIFF_BYTES`].
+///
+/// An ID3v2 tag is skipped. When it is longer than `head`, the answer is [`Container::Mp3`], which is what has such
+/// tags; call it again with the bytes behind the tag ([`id3v2_size`]) to be sure.
+///
+/// ```
+/// use microserve_transcoder::{Container, sniff};
+///
+/// assert_eq!(sniff(b"RIFF\x24\0\0\0WAVEfmt "), Container::Wav);
+/// assert_eq!(sniff(b"<!DOCTYPE html>"), Container::Unsupported("html"));
+/// ```
+#[must_use]
+pub fn sniff(head: &[u8]) -> Container {
+    if head.is_empty() {
+        return Container::Unsupported("empty");
+    }
+    if let Some(size) = id3v2_size(head) {
+        return match usize::try_from(size).ok().and_then(|size| head.get(size..)) {
+            Some(rest) if !rest.is_empty() => behind_id3(rest),
+            _ => Container::Mp3,
+        };
+    }
+    magic(head).or_else(|| elementary(head)).or_else(|| words(head)).unwrap_or(Container::Unsupported("unknown"))
+}
+
+/// A tag may be followed by another one, by padding, or by what only claims to be audio.
+fn behind_id3(rest: &[u8]) -> Container {
+    if let Some(size) = id3v2_size(rest) {
+        let rest = usize::try_from(size).ok().and_then(|size| rest.get(size..)).unwrap_or_default();
+        return if rest.is_empty() { Container::Mp3 } else { behind_padding(rest) };
+    }
+    behind_padding(rest)
+}
+
+fn behind_padding(rest: &[u8]) -> Container {
+    let start = rest.iter().position(|byte| *byte != 0).unwrap_or(rest.len());
+    let rest = &rest[start..];
+    // With a tag in front, one frame is enough: what has an ID3 tag is audio.
+    magic(rest).or_else(|| elementary(rest)).unwrap_or(match mpeg::frame(rest) {
+        Some(_) => Container::Mp3,
+        None if rest.is_empty() => Container::Mp3,
+        None => Container::Unsupported("unknown"),
+    })
+}
+
+/// Containers that say what they are.
+fn magic(head: &[u8]) -> Option<Container> {
+    let tag = |at: usize, magic: &[u8]| head.get(at..at + magic.len()) == Some(magic);
+    if let Some(container) = iso(head).or_else(|| riff(head)) {
+        return Some(container);
+    }
+    if tag(0, b"\x1a\x45\xdf\xa3") {
+        return Some(Container::Matroska);
+    }
+    if tag(0, b"OggS") {
+        return Some(Container::Ogg);
+    }
+    if tag(0, b"fLaC") {
+        return Some(Container::Flac);
+    }
+    if tag(0, b"FORM") && (tag(8, b"AIFF") || tag(8, b"AIFC")) {
+        return Some(Container::Unsupported("aiff"));
+    }
+    SIGNATURES
+        .iter()
+        .find(|(magic, _)| tag(0, magic))
+        .map(|(_, name)| Container::Unsupported(name))
+        .or_else(|| ts(head))
+}
+
+const SIGNATURES: [(&[u8], &str); 47] = [
+    (b"FLV\x01", "flv"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+    (b"\x00\x00\x01\xba", "mpegps"),
+    (b"\x00\x00\x01\xb3", "mpegvideo"),
+    (b"\x00\x00\x00\x01\x67", "h264"),
+    (b"\x00\x00\x00\x01\x40\x01", "hevc"),
+    (b".RMF", "realmedia"),
+    (b".ra\xfd", "realaudio"),
+    (b"caff", "caf"),
+    (b".snd", "au"),
+    (b"#!AMR", "amr"),
+    (b"riff\x2e\x91\xcf\x11", "w64"),
+    (b"wvpk", "wavpack"),
+    (b"MAC ", "ape"),
+    (b"TTA1", "tta"),
+    (b"MPCK", "musepack"),
+    (b"MP+", "musepack"),
+    (b"DSD ", "dsf"),
+    (b"FRM8", "dff"),
+    (b"tBaK", "tak"),
+    (b"OFR ", "optimfrog"),
+    (b"MThd", "midi"),
+    (b"\x0b\x77", "ac3"),
+    (b"\x7f\xfe\x80\x01", "dts"),
+    (b"\xfe\x7f\x01\x80", "dts"),
+    (b"\x1f\xff\xe8\x00", "dts"),
+    (b"\xff\x1f\x00\xe8", "dts"),
+    (b"DTSHDHDR", "dtshd"),
+    (b"ADIF", "adif"),
+    (b"DKIF", "ivf"),
+    (b"YUV4MPEG2", "yuv4mpeg"),
+    (b"FWS", "swf"),
+    (b"CWS", "swf"),
+    (b"\x06\x0e\x2b\x34", "mxf"),
+    (b"nut/multimedia container", "nut"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"Rar!\x1a\x07", "rar"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+    (b"\x1f\x8b\x08", "gzip"),
+    (b"%PDF-", "pdf"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"GIF8", "gif"),
+    (b"\x7fELF", "elf"),
+    (b"SQLite format 3\0", "sqlite"),
+    (b"8BPS", "psd"),
+];
+
+/// ISO base media: the first box is one of those that may come first, and its size makes sense (ISO/IEC 14496-12, 4.2).
+fn iso(head: &[u8]) -> Option<Container> {
+    let size = u32::from_be_bytes(head.get(..4)?.try_into().ok()?);
+    let kind: [u8; 4] = head.get(4..8)?.try_into().ok()?;
+    if size != 0 && size != 1 && size < 8 {
+        return None;
+    }
+    match &kind {
+        b"ftyp" => match head.get(8..12) {
+            Some(b"avif" | b"avis") => Some(Container::Unsupported("avif")),
+            Some(b"heic" | b"heix" | b"mif1" | b"msf1" | b"hevc") => Some(Container::Unsupported("heif")),
+            Some(b"crx ") => Some(Container::Unsupported("cr3")),
+            Some(b"jp2 " | b"jpx ") => Some(Container::Unsupported("jpeg2000")),
+            _ => Some(Container::Mp4),
+        },
+        b"moov" | b"mdat" | b"wide" | b"free" | b"skip" | b"moof" | b"styp" | b"sidx" | b"pnot" | b"uuid" | b"emsg" => {
+            Some(Container::Mp4)
+        }
+        b"jP  " => Some(Container::Unsupported("jpeg2000")),
+        _ => None,
+    }
+}
+
+fn riff(head: &[u8]) -> Option<Container> {
+    let big_endian = match head.get(..4)? {
+        b"RIFF" | b"RF64" | b"BW64" => false,
+        b"RIFX" => true,
+        _ => return None,
+    };
+    Some(match head.get(8..12)? {
+        b"WAVE" if big_endian => Container::Unsupported("rifx"),
+        b"WAVE" => Container::Wav,
+        b"AVI " => Container::Unsupported("avi"),
+        b"WEBP" => Container::Unsupported("webp"),
+        b"RMID" => Container::Unsupported("midi"),
+        _ => Container::Unsupported("riff"),
+    })
+}
+
+/// Transport streams: sync bytes at the distance of a packet, which is 188 bytes, 192 with BDAV time codes, or 204
+/// with parity (ISO/IEC 13818-1, 2.4.3.2).
+fn ts(head: &[u8]) -> Option<Container> {
+    const PACKETS: usize = 5;
+    for distance in [188, 192, 204] {
+        for start in 0..distance {
+            let mut seen = (start..head.len()).step_by(distance).take(PACKETS);
+            let packets = seen.len();
+            // A file of one or two packets can't be told from chance unless it begins with the sync byte.
+            if packets >= 3.max(PACKETS.min(head.len() / distance)) && seen.all(|at| head[at] == 0x47) {
+                return Some(Container::Unsupported("mpegts"));
+            }
+        }
+    }
+    None
+}
+
+/// Streams of frames without a container: several in a row must agree.
+fn elementary(head: &[u8]) -> Option<Container> {
+    if mpeg::starts_stream(head) {
+        return Some(Container::Mp3);
+    }
+    adts_run(head).then_some(Container::Adts)
+}
+
+/// Whether ADTS frames (ISO/IEC 14496-3, 1.A.2.2) of one kind follow each other from the first byte on.
+fn adts_run(head: &[u8]) -> bool {
+    let mut at = 0;
+    let mut first = None;
+    let mut frames = 0;
+    while frames < 4 {
+        let Some(&[0xff, b1, b2, b3, b4, b5, _]) = head.get(at..at + 7) else {
+            break;
+        };
+        if b1 & 0xf6 != 0xf0 || (b2 >> 2 & 0xf) > 12 {
+            return false;
+        }
+        let size = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5);
+        let kind = (b1, b2, b3 & 0xf0);
+        if size < 8 || *first.get_or_insert(kind) != kind {
+            return false;
+        }
+        frames += 1;
+        at += size;
+    }
+    // Fewer are enough when the file ends with them.
+    frames >= 4 || (frames >= 2 && at >= head.len())
+}
+
+/// Text of some kind, which is worth a name of its own in an error.
+fn words(head: &[u8]) -> Option<Container> {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let start = &head[..head.len().min(4096)];
+    // A character may be cut at the end.
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => text,
+        Err(err) if err.error_len().is_none() => std::str::from_utf8(&start[..err.valid_up_to()]).unwrap_or_default(),
+        Err(_) => return None,
+    };
+    if text.is_empty() || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+        return None;
+    }
+    let text = text.trim_start();
+    let begins = |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
+    let name = if begins("#EXTM3U") {
+        "m3u8"
+    } else if begins("<!doctype html") || begins("<html") {
+        "html"
+    } else if begins("<svg") || (begins("<?xml") && text.contains("<svg")) {
+        "svg"
+    } else if begins("<?xml") || begins("<MPD") {
+        "xml"
+    } else if begins("WEBVTT") {
+        "webvtt"
+    } else {
+        "text"
+    };
+    Some(Container::Unsupported(name))
+}
+
+pub(crate) mod mpeg {
+    //! Headers of MPEG audio frames (ISO/IEC 11172-3, 2.4.1.3, with 13818-3 and MPEG-2.5).
+
+    /// What a frame's header says.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) struct Frame {
+        /// Version, layer and sample rate: what does not change within a stream.
+        kind: (u8, u8, u8),
+        /// 1, 2 or 3.
+        pub(crate) layer: u8,
+        pub(crate) size: usize,
+    }
+
+    const KBPS: [[u16; 15]; 5] = [
+        [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
+        [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
+        [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+        [0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
+        [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    ];
+
+    /// Reads the header of the frame that `bytes` begins with. Free-format frames are not taken.
+    pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
+        let [0xff, b1, b2, _] = *bytes.get(..4)? else { return None };
+        let (version, layer) = (b1 >> 3 & 3, 4 - (b1 >> 1 & 3));
+        let (bitrate, rate) = (usize::from(b2 >> 4), b2 >> 2 & 3);
+        if b1 & 0xe0 != 0xe0 || version == 1 || layer == 4 || bitrate == 0 || bitrate == 15 || rate == 3 {
+            return None;
+        }
+        let mpeg1 = version == 3;
+        let row = match (mpeg1, layer) {
+            (true, layer) => usize::from(layer) - 1,
+            (false, 1) => 3,
+            (false, _) => 4,
+        };
+        let bits = usize::from(KBPS[row][bitrate]) * 1000;
+        let hz = [44_100, 48_000, 32_000][usize::from(rate)] >> [2, 0, 1, 0][usize::from(version)];
+        let padding = usize::from(b2 >> 1 & 1);
+        let size = match layer {
+            1 => (12 * bits / hz + padding) * 4,
+            3 if !mpeg1 => 72 * bits / hz + padding,
+            _ => 144 * bits / hz + padding,
+        };
+        Some(Frame { kind: (version, layer, rate), layer, size })
+    }
+
+    /// Whether frames of one kind follow each other from the first byte on, or from a little later: encoders and
+    /// cutters leave some bytes in front.
+    pub(crate) fn starts_stream(head: &[u8]) -> bool {
+        const LATEST_START: usize = 4096;
+        (0..head.len().min(LATEST_START)).any(|start| {
+            // The later it starts, the more frames are asked for, so that chance has none.
+            head[start] == 0xff && run(&head[start..], if start == 0 { 3 } else { 8 })
+        })
+    }
+
+    fn run(bytes: &[u8], wanted: usize) -> bool {
+        let Some(first) = frame(bytes) else { return false };
+        let (mut at, mut frames) = (0, 0);
+        while frames < wanted {
+            match bytes.get(at..).and_then(frame) {
+                Some(next) if next.kind == first.kind => at += next.size,
+                Some(_) => return false,
+                // The end of the file, or an ID3v1 or APE tag behind the last frame.
+                None => break,
+            }
+            frames += 1;
+        }
+        let ends = at >= bytes.len() || bytes[at..].starts_with(b"TAG") || bytes[at..].starts_with(b"APETAGEX");
+        frames >= wanted || (frames >= 2 && ends)
+    }
+}

@@ -1,0 +1,142 @@
+//! Title, artist, album and date: what goes from the source into the MP3's ID3 tag, and nothing else. Places, devices
+//! and comments stay behind.
+
+use id3::{TagLike, Version};
+use microserve_core::transcode::TranscodeError;
+
+/// No text of a tag is longer than this many characters.
+const LONGEST: usize = 1024;
+/// No cover is bigger than this many bytes.
+const BIGGEST_COVER: u64 = 4 * 1024 * 1024;
+
+/// What is kept of a source's tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tags {
+    pub(crate) title: Option<String>,
+    pub(crate) artist: Option<String>,
+    pub(crate) album: Option<String>,
+    pub(crate) date: Option<String>,
+    /// JPEG or PNG.
+    pub(crate) cover: Option<Vec<u8>>,
+}
+
+/// The tags that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Title,
+    Artist,
+    Album,
+    Date,
+}
+
+impl Tags {
+    /// Sets a text, unless one is there already or this one is blank.
+    pub(crate) fn set(&mut self, key: Key, text: &str) {
+        let slot = match key {
+            Key::Title => &mut self.title,
+            Key::Artist => &mut self.artist,
+            Key::Album => &mut self.album,
+            Key::Date => &mut self.date,
+        };
+        let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+        if slot.is_none() && !text.trim().is_empty() {
+            *slot = Some(text.trim().to_owned());
+        }
+    }
+
+    /// Sets the cover, unless one is there already or this is none.
+    pub(crate) fn set_cover(&mut self, data: &[u8]) {
+        if self.cover.is_none() && may_be_cover(data, data.len() as u64) {
+            self.cover = Some(data.to_vec());
+        }
+    }
+
+    /// Takes over what `other` has and `self` has not.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (key, text) in
+            [(Key::Title, other.title), (Key::Artist, other.artist), (Key::Album, other.album), (Key::Date, other.date)]
+        {
+            self.set(key, &text.unwrap_or_default());
+        }
+        self.cover = self.cover.take().or(other.cover);
+    }
+
+    /// The ID3v2.4 tag, empty when there is nothing to say.
+    pub(crate) fn to_id3(&self, fallback_title: Option<&str>) -> Result<Vec<u8>, TranscodeError> {
+        let mut all = self.clone();
+        all.set(Key::Title, fallback_title.unwrap_or_default());
+        let mut tag = id3::Tag::new();
+        if let Some(title) = all.title {
+            tag.set_title(title);
+        }
+        if let Some(artist) = all.artist {
+            tag.set_artist(artist);
+        }
+        if let Some(album) = all.album {
+            tag.set_album(album);
+        }
+        if let Some(date) = all.date.and_then(|date| date.parse().ok()) {
+            tag.set_date_recorded(date);
+        }
+        if let Some((data, mime_type)) = all.cover.and_then(|data| Some((mime(&data)?, data))).map(|(m, d)| (d, m)) {
+            tag.add_frame(id3::frame::Picture {
+                mime_type: mime_type.to_owned(),
+                picture_type: id3::frame::PictureType::CoverFront,
+                description: String::new(),
+                data,
+            });
+        }
+        let mut bytes = Vec::new();
+        if tag.frames().next().is_some() {
+            tag.write_to(&mut bytes, Version::Id3v24).map_err(|err| TranscodeError::Internal(err.into()))?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Whether data that begins with `head` and has `size` bytes is a picture that is kept.
+pub(crate) fn may_be_cover(head: &[u8], size: u64) -> bool {
+    size <= BIGGEST_COVER && mime(head).is_some()
+}
+
+/// The type of a picture that an ID3 tag may hold, by its first bytes.
+fn mime(data: &[u8]) -> Option<&'static str> {
+    match data {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use id3::TagLike;
+
+    use super::{Key, Tags};
+
+    #[test]
+    fn the_first_text_that_is_not_blank_wins() {
+        let mut tags = Tags::default();
+        tags.set(Key::Title, " \0");
+        tags.set(Key::Title, " Song\n");
+        tags.set(Key::Title, "Other");
+        assert_eq!(tags.title.as_deref(), Some("Song"));
+    }
+
+    #[test]
+    fn the_file_name_is_only_a_fallback() {
+        let mut tags = Tags::default();
+        let read =
+            |tags: &Tags| id3::Tag::read_from2(std::io::Cursor::new(tags.to_id3(Some("file 🎬")).unwrap())).unwrap();
+        assert_eq!(read(&tags).title(), Some("file 🎬"));
+        tags.set(Key::Title, "Song");
+        tags.set(Key::Date, "2024-05-06");
+        assert_eq!(read(&tags).title(), Some("Song"));
+        assert_eq!(read(&tags).date_recorded().map(|d| d.year), Some(2024));
+    }
+
+    #[test]
+    fn nothing_to_say_is_no_tag() {
+        assert!(Tags::default().to_id3(None).unwrap().is_empty());
+    }
+}
