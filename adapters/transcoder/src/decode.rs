@@ -2,6 +2,8 @@
 
 use microserve_core::transcode::TranscodeError;
 use symphonia::core::audio::{Channels, Position};
+use symphonia::core::codecs::audio::AudioCodecId;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3};
 
 use crate::audio::{Pcm, Speaker};
 use crate::codec::Codec;
@@ -13,6 +15,8 @@ mod vorbis;
 
 /// More samples per channel than any codec has in a packet.
 const MOST_FRAMES: usize = 1 << 20;
+
+const MPEG_AUDIO: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
 /// Turns the packets of one track into sound, in their order.
 pub(crate) trait Decoder {
@@ -44,6 +48,9 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
             Ok(Box::new(vorbis::Surround::new(ident, setup)?))
         }
         Codec::Vorbis { ident, setup } => Ok(Box::new(symphonia_codecs::SymphoniaDecoder::vorbis(ident, setup)?)),
+        Codec::Symphonia(params) if MPEG_AUDIO.contains(&params.codec) => {
+            Ok(Box::new(symphonia_codecs::MpegAudio::new()))
+        }
         Codec::Symphonia(params) => Ok(Box::new(symphonia_codecs::SymphoniaDecoder::new(params, name)?)),
         Codec::Unsupported => Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
     }

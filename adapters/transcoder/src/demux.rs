@@ -1,7 +1,7 @@
 //! Containers give up the packets of one track.
 //!
-//! MP4, Matroska and ADTS have readers of ours, which skip whatever is not the track's and know where it begins and
-//! ends; Ogg, WAVE, FLAC and MPEG audio are read by Symphonia.
+//! MP4, Matroska, Ogg, MPEG audio and ADTS have readers of ours, which skip whatever is not the track's and know where
+//! its sound begins and ends; WAVE and FLAC are read by Symphonia.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 
@@ -15,6 +15,8 @@ mod adts;
 mod id3v2;
 mod matroska;
 mod mp4;
+mod mpeg;
+mod ogg;
 mod symphonia_readers;
 
 /// No packet of audio is larger; a container that says so is damaged.
@@ -93,14 +95,15 @@ pub(crate) struct Packet {
     pub(crate) trim_start: Span,
     /// and at its end.
     pub(crate) trim_end: Span,
+    /// And no more than this is, whatever it decodes to.
+    pub(crate) at_most: Option<Span>,
 }
 
 impl Packet {
     /// Makes it an empty packet without trims.
     fn clear(&mut self) {
         self.data.clear();
-        self.trim_start = Span::ZERO;
-        self.trim_end = Span::ZERO;
+        (self.trim_start, self.trim_end, self.at_most) = (Span::ZERO, Span::ZERO, None);
     }
 }
 
@@ -118,9 +121,16 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Mp4 => mp4::open(input),
         Container::Matroska => matroska::open(input),
         Container::Adts => adts::open(input, start),
-        Container::Ogg | Container::Wav | Container::Mp3 => symphonia_readers::open(container, input),
+        Container::Ogg => ogg::open(input),
+        Container::Mp3 => mpeg::open(input, start),
+        Container::Wav => symphonia_readers::open(container, input),
         Container::Flac => {
             input.begin_at(start);
+            // Symphonia takes an ID3v1 tag at the end for a part of the last frame, and loses both.
+            let tag_at = input.len().saturating_sub(128);
+            if input.array_at(tag_at)? == Some(*b"TAG") {
+                input.end_at(tag_at);
+            }
             symphonia_readers::open(container, input)
         }
         Container::Unsupported(name) => Err(TranscodeError::UnsupportedContainer { name: name.to_owned() }),

@@ -66,6 +66,12 @@ impl<'a> Input<'a> {
         self.window.clear();
     }
 
+    /// Hides what lies behind a position.
+    pub(crate) fn end_at(&mut self, end: u64) {
+        self.len = self.len.min(end);
+        self.window.clear();
+    }
+
     /// The size of the source in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len
@@ -107,9 +113,12 @@ impl<'a> Input<'a> {
     }
 
     fn read_some(&mut self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
-        if at >= self.len || buf.is_empty() {
+        let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        if left == 0 || buf.is_empty() {
             return Ok(0);
         }
+        let most = buf.len().min(left);
+        let buf = &mut buf[..most];
         if let Some(window) = at.checked_sub(self.window_at).and_then(|o| self.window.get(usize::try_from(o).ok()?..))
             && !window.is_empty()
         {
@@ -121,7 +130,7 @@ impl<'a> Input<'a> {
             return self.fetch(at, buf);
         }
         let mut window = std::mem::take(&mut self.window);
-        window.resize(WINDOW, 0);
+        window.resize(WINDOW.min(left), 0);
         let fetched = self.fetch(at, &mut window);
         window.truncate(*fetched.as_ref().unwrap_or(&0));
         self.window = window;

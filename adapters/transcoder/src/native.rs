@@ -77,6 +77,7 @@ impl Transcoder for NativeTranscoder {
             output: Output::new(sink, head, options),
             track,
             pcm: Pcm::default(),
+            last_frames: 0,
             decoded: 0,
             lost: 0,
             seconds: 0.0,
@@ -204,6 +205,8 @@ struct Run<'a> {
     output: Output<'a>,
     /// The last block.
     pcm: Pcm,
+    /// Samples that the last packet decoded to.
+    last_frames: usize,
     decoded: u64,
     lost: u64,
     /// Seconds of sound so far.
@@ -248,20 +251,23 @@ impl Run<'_> {
     }
 
     fn packet(&mut self, packet: &Packet) -> Result<(), TranscodeError> {
-        let frames_before = self.pcm.frames();
         match guarded(|| self.decoder.decode(&packet.data, &mut self.pcm))? {
             Ok(()) => {
                 decode::check(&self.pcm, &self.track.info.codec)?;
                 self.decoded += 1;
+                self.last_frames = self.pcm.frames();
             }
             // A packet that is lost is as long as the one before, and silent.
             Err(decode::Damaged) => {
                 self.lost += 1;
-                self.pcm.silence(frames_before);
+                self.pcm.silence(self.last_frames);
             }
         }
         if self.pcm.rate == 0 {
             return Ok(());
+        }
+        if let Some(most) = packet.at_most {
+            self.pcm.keep(0, usize::try_from(most.frames(self.pcm.rate)).unwrap_or(usize::MAX));
         }
         let trims = (packet.trim_start.frames(self.pcm.rate), packet.trim_end.frames(self.pcm.rate));
         self.played.cut(&mut self.pcm, trims);

@@ -16,7 +16,7 @@ pub enum Container {
     Matroska,
     /// Ogg.
     Ogg,
-    /// RIFF WAVE, RF64 or BW64.
+    /// RIFF WAVE.
     Wav,
     /// FLAC in its own container.
     Flac,
@@ -209,6 +209,7 @@ fn riff(head: &[u8]) -> Option<Container> {
     };
     Some(match head.get(8..12)? {
         b"WAVE" if big_endian => Container::Unsupported("rifx"),
+        b"WAVE" if !head.starts_with(b"RIFF") => Container::Unsupported("rf64"),
         b"WAVE" => Container::Wav,
         b"AVI " => Container::Unsupported("avi"),
         b"WEBP" => Container::Unsupported("webp"),
@@ -248,7 +249,11 @@ fn adts_run(head: &[u8]) -> bool {
     let mut first = None;
     let mut frames = 0;
     while frames < 4 {
-        let Some(&[0xff, b1, b2, b3, b4, b5, _]) = head.get(at..at + 7) else {
+        // Streams cut for HTTP have tags with the time between their frames.
+        if let Some(size) = head.get(at..).and_then(id3v2_size) {
+            at = at.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+        }
+        let Some(&[0xff, b1, b2, b3, b4, b5, _]) = head.get(at..at.saturating_add(7)) else {
             break;
         };
         if b1 & 0xf6 != 0xf0 || (b2 >> 2 & 0xf) > 12 {
@@ -307,7 +312,29 @@ pub(crate) mod mpeg {
         kind: (u8, u8, u8),
         /// 1, 2 or 3.
         pub(crate) layer: u8,
+        /// Bytes, with the header.
         pub(crate) size: usize,
+        /// Hz.
+        pub(crate) rate: u32,
+        pub(crate) channels: u16,
+        /// Per channel.
+        pub(crate) samples: u32,
+    }
+
+    impl Frame {
+        /// Whether both may be of one stream.
+        pub(crate) fn is_like(&self, other: &Self) -> bool {
+            self.kind == other.kind
+        }
+
+        /// Bytes between the header and the main data of layer III.
+        pub(crate) fn side_info(&self) -> usize {
+            match (self.kind.0 == 3, self.channels) {
+                (true, 1) | (false, 2) => 17,
+                (true, _) => 32,
+                (false, _) => 9,
+            }
+        }
     }
 
     const KBPS: [[u16; 15]; 5] = [
@@ -320,7 +347,7 @@ pub(crate) mod mpeg {
 
     /// Reads the header of the frame that `bytes` begins with. Free-format frames are not taken.
     pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
-        let [0xff, b1, b2, _] = *bytes.get(..4)? else { return None };
+        let [0xff, b1, b2, b3] = *bytes.get(..4)? else { return None };
         let (version, layer) = (b1 >> 3 & 3, 4 - (b1 >> 1 & 3));
         let (bitrate, rate) = (usize::from(b2 >> 4), b2 >> 2 & 3);
         if b1 & 0xe0 != 0xe0 || version == 1 || layer == 4 || bitrate == 0 || bitrate == 15 || rate == 3 {
@@ -340,7 +367,13 @@ pub(crate) mod mpeg {
             3 if !mpeg1 => 72 * bits / hz + padding,
             _ => 144 * bits / hz + padding,
         };
-        Some(Frame { kind: (version, layer, rate), layer, size })
+        let channels = if b3 >> 6 == 3 { 1 } else { 2 };
+        let samples = match layer {
+            1 => 384,
+            3 if !mpeg1 => 576,
+            _ => 1152,
+        };
+        Some(Frame { kind: (version, layer, rate), layer, size, rate: hz as u32, channels, samples })
     }
 
     /// Whether frames of one kind follow each other from the first byte on, or from a little later: encoders and

@@ -11,12 +11,45 @@ use symphonia::default::codecs;
 
 use super::{Damaged, Decoder, MOST_FRAMES, corrupt, speakers};
 use crate::audio::{Pcm, Speaker};
+use crate::codec::Codec;
+use crate::sniff::mpeg;
+
+/// MPEG audio: a decoder for each stretch of frames of one kind, since Symphonia's keeps to layer and rate.
+pub(super) struct MpegAudio {
+    decoder: Option<(mpeg::Frame, SymphoniaDecoder)>,
+}
+
+impl MpegAudio {
+    pub(super) fn new() -> Self {
+        Self { decoder: None }
+    }
+}
+
+impl Decoder for MpegAudio {
+    fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
+        let frame = mpeg::frame(packet).ok_or(Damaged)?;
+        let fits =
+            self.decoder.as_ref().is_some_and(|(kind, _)| kind.is_like(&frame) && kind.channels == frame.channels);
+        if !fits {
+            let codec = match frame.layer {
+                1 => CODEC_ID_MP1,
+                2 => CODEC_ID_MP2,
+                _ => CODEC_ID_MP3,
+            };
+            let Codec::Symphonia(params) = Codec::plain(codec, frame.rate, frame.channels) else { return Err(Damaged) };
+            self.decoder = Some((frame, SymphoniaDecoder::new(&params, "mp3").map_err(|_| Damaged)?));
+        }
+        self.decoder.as_mut().ok_or(Damaged)?.1.decode(packet, pcm)
+    }
+}
 
 pub(super) struct SymphoniaDecoder {
     decoder: Box<dyn AudioDecoder>,
     speakers: Vec<Speaker>,
     /// What a packet of ADPCM decodes to, in samples per channel and in bytes: its decoder has to be told.
     block: Option<(u64, usize)>,
+    /// The first packet of Vorbis only gets the decoder going: what comes out is no sound (Vorbis I, 4.3.8).
+    swallow: bool,
 }
 
 impl SymphoniaDecoder {
@@ -37,7 +70,7 @@ impl SymphoniaDecoder {
             CODEC_ID_ADPCM_MS | CODEC_ID_ADPCM_IMA_WAV => boxed(codecs::AdpcmDecoder::try_new(params, &options), name)?,
             _ => boxed(codecs::PcmDecoder::try_new(params, &options), name)?,
         };
-        Ok(Self { decoder, speakers: Vec::new(), block: adpcm_block(params) })
+        Ok(Self { decoder, speakers: Vec::new(), block: adpcm_block(params), swallow: params.codec == CODEC_ID_VORBIS })
     }
 
     pub(super) fn vorbis(ident: &[u8], setup: &[u8]) -> Result<Self, TranscodeError> {
@@ -79,6 +112,9 @@ impl Decoder for SymphoniaDecoder {
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(frames), packet);
         let decoded = self.decoder.decode_ref(&packet).map_err(|_| Damaged)?;
         take(&decoded, &mut self.speakers, pcm);
+        if std::mem::take(&mut self.swallow) {
+            pcm.clear();
+        }
         Ok(())
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         let Some(end) = element.end() else { break };
         match element.id {
             id::SEEK_HEAD => {
-                tags_at = headers::seek(&whole(&mut input, &element)?, id::TAGS).map(|at| segment.saturating_add(at))
+                tags_at = headers::seek(&whole(&mut input, &element)?, id::TAGS).map(|at| segment.saturating_add(at));
             }
             id::INFO => duration = headers::info(&whole(&mut input, &element)?, &mut title),
             id::TRACKS => tracks = headers::tracks(&whole(&mut input, &element)?),
@@ -142,9 +142,9 @@ impl Matroska<'_> {
         if self.frames.is_empty() {
             let nanos = Span::nanos(self.padding.unsigned_abs());
             if self.padding > 0 {
-                packet.trim_end = nanos
+                packet.trim_end = nanos;
             } else {
-                packet.trim_start = nanos
+                packet.trim_start = nanos;
             }
             self.padding = 0;
         }
@@ -159,7 +159,7 @@ impl Matroska<'_> {
             match element.id {
                 id::BLOCK => block = Some((element.body, next)),
                 id::DISCARD_PADDING => {
-                    padding = signed(&self.input.vec_at(element.body, (next - element.body).min(8))?)
+                    padding = signed(&self.input.vec_at(element.body, (next - element.body).min(8))?);
                 }
                 _ => {}
             }

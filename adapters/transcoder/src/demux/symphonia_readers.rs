@@ -1,5 +1,5 @@
-//! Ogg, WAVE, FLAC and MPEG audio, by Symphonia's readers. The container is known already, so exactly its reader is
-//! made: Symphonia's own guessing takes other containers for MPEG audio and gives noise.
+//! WAVE and FLAC, by Symphonia's readers. The container is known already, so exactly its reader is made: Symphonia's
+//! own guessing takes other containers for MPEG audio and gives noise.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 use symphonia::core::codecs::CodecParameters;
@@ -8,7 +8,7 @@ use symphonia::core::formats::{FormatOptions, FormatReader, Track as TheirTrack}
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::StandardTag;
 use symphonia::core::units::{Duration, TimeBase};
-use symphonia::default::formats::{FlacReader, MpaReader, OggReader, WavReader};
+use symphonia::default::formats::{FlacReader, WavReader};
 
 use super::{AUDIO, LARGEST_PACKET, Opened, Packet, Packets, Read, Track, corrupt};
 use crate::codec::{self, Codec};
@@ -27,15 +27,18 @@ struct Reader<'a> {
     time_base: Option<TimeBase>,
 }
 
-pub(super) fn open(container: Container, input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+pub(super) fn open(container: Container, mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    if container == Container::Wav
+        && let Some(name) = unsupported_wave(&mut input)?
+    {
+        return Err(TranscodeError::UnsupportedCodec { name });
+    }
     let failure = input.failure();
     let stream = MediaSourceStream::new(Box::new(input), MediaSourceStreamOptions::default());
     let options = FormatOptions::default();
     let made = match container {
-        Container::Ogg => OggReader::try_new(stream, options).map(boxed),
         Container::Wav => WavReader::try_new(stream, options).map(boxed),
-        Container::Flac => FlacReader::try_new(stream, options).map(boxed),
-        _ => MpaReader::try_new(stream, options).map(boxed),
+        _ => FlacReader::try_new(stream, options).map(boxed),
     };
     let mut reader = made.map_err(|err| explain(&err, &failure, container))?;
     let tags = tags(&mut *reader);
@@ -59,6 +62,33 @@ fn explain(err: &Error, failure: &Failure, container: Container) -> TranscodeErr
         }
         err => corrupt(format!("its {} headers make no sense: {err}", container.name())),
     }
+}
+
+/// The name of a WAVE file's codec if Symphonia does not read it, which it says without a name (Microsoft's registered
+/// wave formats).
+fn unsupported_wave(input: &mut Input<'_>) -> Result<Option<String>, TranscodeError> {
+    let mut at = 12;
+    while let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = input.array_at(at)? {
+        if [k0, k1, k2, k3] != *b"fmt " {
+            let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+            at += 8 + size + size % 2;
+            continue;
+        }
+        let Some(tag) = input.array_at(at + 8)?.map(u16::from_le_bytes) else { break };
+        let name = match tag {
+            0x0001 | 0x0002 | 0x0003 | 0x0006 | 0x0007 | 0x0011 | 0xfffe => return Ok(None),
+            0x0031 => "gsm_ms",
+            0x0050 => "mp2",
+            0x0055 => "mp3",
+            0x0160..=0x0163 => "wma",
+            0x2000 => "ac3",
+            0x2001 => "dts",
+            0x00ff | 0x1600 | 0x1602 => "aac",
+            tag => return Ok(Some(format!("wave format 0x{tag:04x}"))),
+        };
+        return Ok(Some(name.to_owned()));
+    }
+    Ok(None)
 }
 
 fn track(track: &TheirTrack) -> Track {

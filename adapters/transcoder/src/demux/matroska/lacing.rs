@@ -10,7 +10,7 @@ use crate::codec::xiph_length;
 /// whose sizes don't add up gives the frames before that shows.
 pub(super) fn frames(block: &[u8], lacing: u8) -> VecDeque<Range<usize>> {
     if lacing == 0 {
-        return VecDeque::from([0..block.len()]);
+        return std::iter::once(0..block.len()).collect();
     }
     let Some((&more, rest)) = block.split_first() else { return VecDeque::new() };
     let count = usize::from(more) + 1;

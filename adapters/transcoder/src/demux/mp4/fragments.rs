@@ -61,11 +61,6 @@ impl Fragments {
         self.track = track;
     }
 
-    /// Whether the file has fragments.
-    pub(super) fn any(&self) -> bool {
-        self.at.is_some()
-    }
-
     /// Reads the next packet; says whether there was one.
     pub(super) fn next(&mut self, input: &mut Input<'_>, packet: &mut Packet) -> Result<bool, TranscodeError> {
         loop {

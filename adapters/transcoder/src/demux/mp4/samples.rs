@@ -61,10 +61,6 @@ impl Samples {
         Ok(samples)
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     pub(super) fn read_as_pcm(&mut self, bytes_per_frame: u64) {
         // Samples with sizes of their own hold several moments each, and are packets as they stand.
         self.pcm_frame = (self.same_size > 0 && bytes_per_frame > 0).then_some(bytes_per_frame);
@@ -74,8 +70,8 @@ impl Samples {
         self.wanted = Some(description);
     }
 
-    /// The ticks of all samples, and how many fewer the last one has than the others.
-    pub(super) fn duration(&mut self, input: &mut Input<'_>) -> Result<(u64, u64), TranscodeError> {
+    /// The ticks of all samples, and those of the last one if it has fewer than the others.
+    pub(super) fn duration(&mut self, input: &mut Input<'_>) -> Result<(u64, Option<u64>), TranscodeError> {
         let (mut total, mut usual, mut last) = (0u64, 0, 0);
         for n in 0..self.durations.rows {
             let Some([c0, c1, c2, c3, d0, d1, d2, d3]) = self.durations.row(input, n)? else { break };
@@ -84,7 +80,7 @@ impl Samples {
             usual = usual.max(delta);
             last = if count == 1 || n == 0 { delta } else { usual };
         }
-        Ok((total, u64::from(usual - last)))
+        Ok((total, (last < usual).then_some(last.into())))
     }
 
     /// Reads the next packet; says whether there was one.
@@ -109,9 +105,8 @@ impl Samples {
                 continue; // its bytes are not in the file, which was cut off; others may be
             }
             if self.sample == self.count {
-                let (_, missing) = self.duration(input)?;
-                packet.trim_end =
-                    if self.pcm_frame.is_some() { Span::ZERO } else { Span::new(missing, self.scale.into()) };
+                let (_, shorter) = self.duration(input)?;
+                packet.at_most = shorter.filter(|_| self.pcm_frame.is_none()).map(|n| Span::new(n, self.scale.into()));
             }
             if !packet.data.is_empty() {
                 return Ok(true);
@@ -162,7 +157,7 @@ impl Samples {
             match next {
                 // Chunks are counted from one.
                 Some([a, b, c, d, ..]) if u64::from(u32::from_be_bytes([a, b, c, d])) <= self.chunk + 1 => {
-                    self.run += 1
+                    self.run += 1;
                 }
                 _ => break,
             }

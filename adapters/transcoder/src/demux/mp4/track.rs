@@ -77,7 +77,11 @@ impl TrackBox {
             (None, Some(gapless)) if matches!(codec, Codec::Aac(_)) => {
                 (Span::new(gapless.priming, scale.into()), Some(Span::new(gapless.samples, scale.into())))
             }
-            (None, _) => (Span::ZERO, None),
+            // Without an edit list the codec's own word counts.
+            (None, _) => match &codec {
+                Codec::Opus(head) => (Span::new(head.pre_skip.into(), 48_000), None),
+                _ => (Span::ZERO, None),
+            },
         };
         let played = Span::new(total, scale.into()).seconds() - skip.seconds();
         let duration = if total > 0 { Some(keep.map_or(played, Span::seconds)) } else { None };
@@ -117,8 +121,11 @@ fn media_header(input: &mut Input<'_>, mdhd: &BoxHead) -> Result<(u32, u64, Opti
     Ok((scale, ticks, known.then_some(language)))
 }
 
-/// The sample descriptions: kind and body of each.
-fn entries(input: &mut Input<'_>, stbl: &BoxHead) -> Result<Vec<([u8; 4], Vec<u8>)>, TranscodeError> {
+/// Kind and body of a sample description.
+type Description = ([u8; 4], Vec<u8>);
+
+/// The sample descriptions.
+fn entries(input: &mut Input<'_>, stbl: &BoxHead) -> Result<Vec<Description>, TranscodeError> {
     let Some(stsd) = find(input, stbl, b"stsd")? else { return Ok(Vec::new()) };
     let version = input.array_at::<1>(stsd.body)?.map_or(0, |[version]| version);
     let mut found = Vec::new();

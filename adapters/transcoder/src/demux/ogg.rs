@@ -1,0 +1,260 @@
+//! Ogg (RFC 3533): Vorbis, Opus and FLAC, alone or beside a video, also several streams one after the other.
+//!
+//! A page's granule position says how much sound there is when the page is done. From it follow where the first page's
+//! sound begins and where the last page's ends (Vorbis I, A.2; RFC 7845, 4).
+
+use std::collections::VecDeque;
+
+use microserve_core::transcode::TranscodeError;
+
+use super::{LARGEST_PACKET, Opened, Packet, Packets, Read, Track, corrupt};
+use crate::input::Input;
+use crate::sniff::Container;
+use crate::span::Span;
+use crate::tags::Tags;
+
+mod comments;
+mod page;
+mod stream;
+
+use page::{Page, page_at};
+use stream::{Clock, Headers};
+
+/// Pages at the start in which every stream must have begun.
+const FIRST_PAGES: usize = 64;
+/// Pages within which all headers must have been seen.
+const HEADER_PAGES: usize = 4096;
+
+struct Ogg<'a> {
+    input: Input<'a>,
+    /// The serial number of each track's stream.
+    serials: Vec<u32>,
+    /// Where the next page begins.
+    at: u64,
+    serial: u32,
+    headers: Option<Headers>,
+    clock: Clock,
+    rate: u32,
+    /// A packet that goes on in the next page.
+    unfinished: Vec<u8>,
+    ready: VecDeque<Packet>,
+    /// Samples at the end of the last page; `None` before the first.
+    position: Option<i64>,
+    ended: bool,
+}
+
+pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    let serials = beginnings(&mut input)?;
+    if serials.is_empty() {
+        return Err(corrupt("it has no whole page at its start"));
+    }
+    let (mut tracks, mut tags) = (Vec::new(), Tags::default());
+    for (serial, first) in &serials {
+        let mut headers = Headers::new(first);
+        if headers.is_audio() {
+            complete(&mut input, *serial, &mut headers)?;
+        }
+        let (mut track, comments) = headers.finish();
+        if let Some(end) = last_granule(&mut input, *serial)? {
+            let played = Span::new(end, track.info.sample_rate.into()).seconds() - track.skip.seconds();
+            track.info.duration = track.is_audio().then_some(played).filter(|seconds| *seconds > 0.0);
+        }
+        tags.merge(comments);
+        tracks.push(track);
+    }
+    let serials = serials.into_iter().map(|(serial, _)| serial).collect();
+    let ogg = Ogg {
+        input,
+        serials,
+        at: 0,
+        serial: 0,
+        headers: None,
+        clock: Clock::None,
+        rate: 0,
+        unfinished: Vec::new(),
+        ready: VecDeque::new(),
+        position: None,
+        ended: false,
+    };
+    Ok(Opened { container: Container::Ogg, tracks, tags, packets: Box::new(ogg) })
+}
+
+/// The streams that begin at the start of the file, each with its first packet.
+fn beginnings(input: &mut Input<'_>) -> Result<Vec<(u32, Vec<u8>)>, TranscodeError> {
+    let (mut found, mut at) = (Vec::new(), 0);
+    while found.len() < FIRST_PAGES
+        && let Some(page) = page_at(input, at)?.filter(|page| page.begins())
+    {
+        at = page.end;
+        let first = page.packets().next().map(|(packet, _)| packet.to_vec());
+        found.push((page.serial, first.unwrap_or_default()));
+    }
+    Ok(found)
+}
+
+/// Reads the rest of a stream's headers.
+fn complete(input: &mut Input<'_>, serial: u32, headers: &mut Headers) -> Result<(), TranscodeError> {
+    let (mut at, mut unfinished) = (0, Vec::new());
+    for _ in 0..HEADER_PAGES {
+        let Some(page) = page::next(input, &mut at)? else { break };
+        if page.serial != serial || page.begins() {
+            continue;
+        }
+        for (part, whole) in page.packets() {
+            unfinished.extend_from_slice(part);
+            if unfinished.len() as u64 > LARGEST_PACKET {
+                return Ok(());
+            }
+            if whole {
+                headers.take(&unfinished);
+                unfinished.clear();
+            }
+            if headers.are_complete() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The granule position of a stream's last page, if it is near the end of the file.
+fn last_granule(input: &mut Input<'_>, serial: u32) -> Result<Option<u64>, TranscodeError> {
+    const NEAR: u64 = 128 * 1024;
+    let start = input.len().saturating_sub(NEAR);
+    let bytes = input.vec_at(start, NEAR)?;
+    let pages = bytes.windows(4).enumerate().filter(|(_, four)| four == b"OggS").map(|(at, _)| &bytes[at..]);
+    let mut granules = pages.filter_map(|page| {
+        let own = u32::from_le_bytes(page.get(14..18)?.try_into().ok()?) == serial;
+        let granule = i64::from_le_bytes(page.get(6..14)?.try_into().ok()?);
+        u64::try_from(granule).ok().filter(|_| own)
+    });
+    Ok(granules.next_back())
+}
+
+impl Packets for Ogg<'_> {
+    fn select(&mut self, track: usize) {
+        self.serial = self.serials.get(track).copied().unwrap_or(0);
+        self.at = 0;
+    }
+
+    fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                *packet = ready;
+                return Ok(Read::Packet);
+            }
+            let Some(page) = page::next(&mut self.input, &mut self.at)? else { return Ok(Read::End) };
+            if page.begins() {
+                if page.serial == self.serial && self.position.is_none() && self.headers.is_none() {
+                    self.begin(&page);
+                } else if self.ended && Headers::new(first(&page)).is_audio() {
+                    // The next link of a chain: its headers come before its sound.
+                    self.serial = page.serial;
+                    self.begin(&page);
+                }
+                continue;
+            }
+            if page.serial != self.serial {
+                continue;
+            }
+            if let Some(track) = self.read_page(&page)? {
+                return Ok(Read::Changed(Box::new(track)));
+            }
+        }
+    }
+}
+
+fn first(page: &Page) -> &[u8] {
+    page.packets().next().map_or(&[], |(packet, _)| packet)
+}
+
+impl Ogg<'_> {
+    fn begin(&mut self, page: &Page) {
+        self.headers = Some(Headers::new(first(page)));
+        self.unfinished.clear();
+    }
+
+    /// Takes the packets of a page of the stream. Gives the track when the headers of a further stream are complete.
+    fn read_page(&mut self, page: &Page) -> Result<Option<Track>, TranscodeError> {
+        if !page.continues() {
+            self.unfinished.clear();
+        }
+        let (mut lengths, mut changed) = (Vec::new(), None);
+        for (part, whole) in page.packets() {
+            self.unfinished.extend_from_slice(part);
+            if self.unfinished.len() as u64 > LARGEST_PACKET {
+                return Err(corrupt("a packet is larger than any packet of audio can be"));
+            }
+            if !whole {
+                break;
+            }
+            let data = std::mem::take(&mut self.unfinished);
+            if let Some(headers) = &mut self.headers {
+                if !headers.are_complete() {
+                    headers.take(&data);
+                }
+                if headers.are_complete() {
+                    changed = self.end_headers();
+                }
+                continue;
+            }
+            lengths.push(self.clock.length(&data));
+            self.ready.push_back(Packet { data, ..Packet::default() });
+        }
+        if self.headers.is_none() && !lengths.is_empty() {
+            self.place(page, &lengths);
+        }
+        self.ended |= page.ends();
+        Ok(changed)
+    }
+
+    /// All headers are there; gives the track unless it is the one that was opened.
+    fn end_headers(&mut self) -> Option<Track> {
+        let headers = self.headers.take()?;
+        self.clock = headers.clock();
+        let (track, _) = headers.finish();
+        self.rate = track.info.sample_rate;
+        self.position = None;
+        std::mem::take(&mut self.ended).then_some(track)
+    }
+
+    /// Works out what of the page's sound is not to be heard. `lengths` are samples, one for each packet.
+    fn place(&mut self, page: &Page, lengths: &[i64]) {
+        let total: i64 = lengths.iter().sum();
+        let granule = page.granule;
+        let start = match self.position {
+            Some(position) => position,
+            // The first page tells where the sound begins, unless it is also the last, which tells where it ends.
+            None if granule >= 0 && !page.ends() => granule - total,
+            None => 0,
+        };
+        let end = start.saturating_add(total);
+        self.position = Some(end);
+        if matches!(self.clock, Clock::None) || granule < 0 {
+            return;
+        }
+        if start < 0 {
+            self.trim_start(-start, lengths);
+        }
+        if page.ends() {
+            self.trim_end(end - granule, lengths);
+        }
+    }
+
+    fn trim_start(&mut self, mut excess: i64, lengths: &[i64]) {
+        let first = self.ready.len().saturating_sub(lengths.len());
+        for (packet, length) in self.ready.iter_mut().skip(first).zip(lengths) {
+            let cut = excess.min(*length).max(0);
+            packet.trim_start = Span::new(cut.unsigned_abs(), self.rate.into());
+            excess -= cut;
+        }
+    }
+
+    fn trim_end(&mut self, mut excess: i64, lengths: &[i64]) {
+        for (packet, length) in self.ready.iter_mut().rev().zip(lengths.iter().rev()) {
+            let cut = excess.min(*length).max(0);
+            packet.trim_end = Span::new(cut.unsigned_abs(), self.rate.into());
+            excess -= cut;
+        }
+    }
+}
