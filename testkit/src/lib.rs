@@ -1,1 +1,14 @@
-//! What the tests share.
+//! What microserve's tests share: media made by ffmpeg, judges of MP3s that are not our own code, a server process.
+//!
+//! Everything here is for tests: what goes wrong panics and says why.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test that can't go on has failed, and tests read their own environment"
+)]
+
+pub mod judge;
+pub mod media;
+pub mod server;
