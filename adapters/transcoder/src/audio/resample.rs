@@ -19,6 +19,10 @@ pub(crate) fn mp3_rate(rate: u32) -> u32 {
 /// Samples per block of the transform: long enough for a steep filter.
 const BLOCK: usize = 2048;
 
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
 /// Resamples a stream of planar blocks: what comes out is exactly as long as what went in, and starts with it.
 pub(crate) struct Resampler {
     fft: Fft<f32>,
@@ -33,7 +37,11 @@ pub(crate) struct Resampler {
 
 impl Resampler {
     pub(crate) fn new(from: u32, to: u32, channels: usize) -> Result<Self, TranscodeError> {
-        let fft = Fft::new(from as usize, to as usize, BLOCK, channels, FixedSync::Both)
+        // An even number of the shortest blocks that are whole on both sides: half of one, which is what the filter is
+        // late, is whole then too.
+        let shortest = from as usize / gcd(from, to) as usize;
+        let block = shortest * BLOCK.div_ceil(shortest).next_multiple_of(2);
+        let fft = Fft::new(from as usize, to as usize, block, channels, FixedSync::Both)
             .map_err(|err| TranscodeError::Internal(err.into()))?;
         Ok(Self {
             delay: fft.output_delay(),

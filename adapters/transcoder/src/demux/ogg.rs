@@ -198,6 +198,10 @@ impl Ogg<'_> {
                 }
                 continue;
             }
+            // Some writers end a stream with an empty packet, which is none.
+            if data.is_empty() {
+                continue;
+            }
             lengths.push(self.clock.length(&data));
             self.ready.push_back(Packet { data, ..Packet::default() });
         }

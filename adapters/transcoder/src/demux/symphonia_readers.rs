@@ -6,7 +6,7 @@ use symphonia::core::codecs::CodecParameters;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track as TheirTrack};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::StandardTag;
+use symphonia::core::meta::{RawTag, StandardTag};
 use symphonia::core::units::{Duration, TimeBase};
 use symphonia::default::formats::{FlacReader, WavReader};
 
@@ -117,7 +117,8 @@ fn track(track: &TheirTrack) -> Track {
 fn tags(reader: &mut dyn FormatReader) -> Tags {
     let mut tags = Tags::default();
     let mut metadata = reader.metadata();
-    let Some(revision) = metadata.skip_to_latest() else { return tags };
+    metadata.skip_to_latest();
+    let Some(revision) = metadata.current() else { return tags };
     let of_tracks = revision.per_track.iter().map(|track| &track.metadata);
     for container in std::iter::once(&revision.media).chain(of_tracks) {
         for tag in &container.tags {
@@ -126,7 +127,7 @@ fn tags(reader: &mut dyn FormatReader) -> Tags {
                 Some(StandardTag::Artist(text)) => tags.set(Key::Artist, text),
                 Some(StandardTag::Album(text)) => tags.set(Key::Album, text),
                 Some(StandardTag::RecordingDate(text) | StandardTag::ReleaseDate(text)) => tags.set(Key::Date, text),
-                _ => {}
+                _ => riff_info(&tag.raw, &mut tags),
             }
         }
         for visual in &container.visuals {
@@ -134,6 +135,18 @@ fn tags(reader: &mut dyn FormatReader) -> Tags {
         }
     }
     tags
+}
+
+/// Tags of a WAVE file's INFO list, which Symphonia gives as they stand there.
+fn riff_info(raw: &RawTag, tags: &mut Tags) {
+    let key = match raw.key.as_str() {
+        "INAM" => Key::Title,
+        "IART" => Key::Artist,
+        "IPRD" => Key::Album,
+        "ICRD" => Key::Date,
+        _ => return,
+    };
+    tags.set(key, &raw.value.to_string());
 }
 
 impl Reader<'_> {

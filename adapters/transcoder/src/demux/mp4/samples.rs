@@ -83,6 +83,12 @@ impl Samples {
         Ok((total, (last < usual).then_some(last.into())))
     }
 
+    /// The ticks of the first sample.
+    pub(super) fn first_duration(&mut self, input: &mut Input<'_>) -> Result<u64, TranscodeError> {
+        let first: Option<[u8; 8]> = self.durations.row(input, 0)?;
+        Ok(first.map_or(0, |[.., a, b, c, d]| u64::from(u32::from_be_bytes([a, b, c, d]))))
+    }
+
     /// Reads the next packet; says whether there was one.
     pub(super) fn next(&mut self, input: &mut Input<'_>, packet: &mut Packet) -> Result<bool, TranscodeError> {
         while self.sample < self.count {

@@ -72,6 +72,10 @@ impl TrackBox {
             Some(elst) => Edit::read(input, &elst)?,
             None => None,
         };
+        // The first packet of Vorbis has a duration in the file and no sound.
+        let silent = if let Codec::Vorbis { .. } = codec { samples.first_duration(input)? } else { 0 };
+        let edit = edit.map(|edit| Edit { media_time: edit.media_time.saturating_sub(silent), ..edit });
+        let total = total.saturating_sub(silent);
         let (skip, keep) = match (edit, gapless) {
             (Some(edit), _) => edit.played(scale, movie_scale, total),
             (None, Some(gapless)) if matches!(codec, Codec::Aac(_)) => {

@@ -1,0 +1,56 @@
+//! What the transcoder's tests share.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+
+use std::fs::File;
+use std::io::Cursor;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use microserve_core::transcode::{Options, Quality, TranscodeError, Transcoded, Transcoder};
+use microserve_testkit::judge;
+use microserve_transcoder::NativeTranscoder;
+use tempfile::TempDir;
+
+/// Options that cost as little sound as an MP3 can.
+pub fn finest() -> Options {
+    Options { quality: Quality::Cbr(320), ..Options::default() }
+}
+
+/// An MP3 in a folder that goes with it.
+pub struct Mp3 {
+    pub made: Transcoded,
+    pub path: PathBuf,
+    _folder: TempDir,
+}
+
+/// Converts a file.
+pub fn convert(source: &Path, options: &Options) -> Result<Mp3, TranscodeError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.mp3");
+    let mut sink = File::create(&path).unwrap();
+    let mut source = File::open(source).unwrap();
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let made = NativeTranscoder::default().transcode(&mut source, &mut sink, options, go_on)?;
+    Ok(Mp3 { made, path, _folder: folder })
+}
+
+/// Converts bytes; the MP3 is thrown away.
+pub fn convert_bytes(bytes: &[u8]) -> Result<Transcoded, TranscodeError> {
+    let mut sink = Cursor::new(Vec::new());
+    let go_on = &mut |_| ControlFlow::Continue(());
+    NativeTranscoder::default().transcode(&mut Cursor::new(bytes), &mut sink, &Options::default(), go_on)
+}
+
+/// How much the MP3's sound differs from what ffmpeg decodes of the source, in dB. Loudness does not count: a downmix
+/// has to be turned down somewhere.
+pub fn snr(source: &Path, mp3: &Mp3) -> f64 {
+    let (rate, channels) = (mp3.made.sample_rate, mp3.made.channels);
+    let (theirs, mut ours) = (judge::pcm(source, rate, channels), judge::pcm(&mp3.path, rate, channels));
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    let power = dot(&ours, &ours);
+    if power > 0.0 {
+        let gain = (dot(&theirs, &ours) / power) as f32;
+        ours.iter_mut().for_each(|sample| *sample *= gain);
+    }
+    judge::snr(&theirs, &ours)
+}

@@ -1,0 +1,225 @@
+//! Files that are cut off, scrambled or made to do harm: an MP3 of what is there or an error, never a panic, a hang or
+//! an error that says "try again".
+
+mod common;
+
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
+
+use common::convert_bytes;
+use microserve_core::Retryable;
+use microserve_core::transcode::{Options, TranscodeError, Transcoder};
+use microserve_testkit::media;
+use microserve_transcoder::{Container, NativeTranscoder, sniff};
+
+/// A small file of every kind.
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let kinds = [
+        ("s.mp4", "-c:a aac"),
+        ("sf.mp4", "-c:a aac -movflags frag_keyframe+empty_moov"),
+        ("s.m4a", "-c:a alac"),
+        ("s.mov", "-c:a pcm_s16be"),
+        ("s.mkv", "-c:a libopus"),
+        ("s.webm", "-c:a libvorbis"),
+        ("s.ogg", "-c:a libvorbis -page_duration 20000"),
+        ("s.opus", "-c:a libopus -page_duration 20000"),
+        ("s.oga", "-c:a flac -page_duration 20000"),
+        ("s.wav", "-c:a pcm_s16le"),
+        ("a.wav", "-c:a adpcm_ima_wav"),
+        ("s.flac", "-c:a flac"),
+        ("s.mp3", "-c:a libmp3lame"),
+        ("s.aac", "-c:a aac"),
+    ];
+    let sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=0.5:sample_rate=44100"];
+    let make = |(file, args): (&'static str, &str)| {
+        let args: Vec<&str> = sound.iter().copied().chain(args.split(' ')).collect();
+        (file, std::fs::read(media::make(file, &args)).unwrap())
+    };
+    kinds.map(make).to_vec()
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
+    }
+}
+
+fn assert_final(name: &str, outcome: &Result<microserve_core::transcode::Transcoded, TranscodeError>) {
+    if let Err(err) = outcome {
+        assert!(!err.is_retryable(), "{name}: {err:?} is the file's fault, so trying again won't help");
+    }
+}
+
+#[test]
+fn cut_off_anywhere_gives_what_is_there_or_an_error() {
+    for (name, bytes) in samples() {
+        let mut longest = 0.0f64;
+        for n in 0..40 {
+            let cut = bytes.len() * n / 40;
+            let outcome = convert_bytes(&bytes[..cut]);
+            assert_final(&format!("{name} cut at {cut}"), &outcome);
+            if let Ok(made) = outcome {
+                longest = longest.max(made.duration());
+            }
+        }
+        assert!(longest <= 0.6, "{name}: {longest} s from half a second");
+        // What needs no index at the end can be used up to the cut.
+        if !matches!(name, "s.mp4" | "s.m4a" | "s.mov") {
+            assert!(longest > 0.3, "{name}: only {longest} s of what was there");
+        }
+    }
+}
+
+#[test]
+fn scrambled_files_make_no_panic() {
+    let mut random = Random(0x5eed);
+    for (name, bytes) in samples() {
+        for round in 0..60 {
+            let mut bytes = bytes.clone();
+            for _ in 0..=random.below(12) {
+                // Half of the damage hits the headers.
+                let span = if random.below(2) == 0 { bytes.len().min(600) } else { bytes.len() };
+                let at = random.below(span);
+                match random.below(4) {
+                    0 => bytes[at] = random.below(256) as u8,
+                    1 => bytes[at] = [0, 0xff, 0x7f, 0x80][random.below(4)],
+                    2 => bytes[at] ^= 1 << random.below(8),
+                    _ => {
+                        bytes.remove(at);
+                    }
+                }
+            }
+            assert_final(&format!("{name}, round {round}"), &convert_bytes(&bytes));
+        }
+    }
+}
+
+#[test]
+fn what_is_not_media_is_named() {
+    for (bytes, name) in [
+        (&b""[..], "empty"),
+        (b"just some words\n", "text"),
+        (b"#EXTM3U\n#EXT-X-VERSION:3\nhttp://127.0.0.1/x.ts\n", "m3u8"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "svg"),
+        (b"PK\x03\x04rest of a zip", "zip"),
+        (b"\x7fELF\x02\x01\x01", "elf"),
+    ] {
+        match convert_bytes(bytes) {
+            Err(TranscodeError::UnsupportedContainer { name: found }) => assert_eq!(found, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn other_containers_are_refused_and_not_decoded_as_noise() {
+    let sound = ["-f", "lavfi", "-i", "sine=duration=2"];
+    let picture = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=2"];
+    for (file, args, name) in [
+        ("n.avi", "-c:a libmp3lame", "avi"),
+        ("n.flv", "-c:a libmp3lame -ar 44100", "flv"),
+        ("n.ts", "-c:a mp2", "mpegts"),
+        ("n.mpg", "-c:a mp2", "mpegps"),
+        ("n.wma", "-c:a wmav2", "asf"),
+        ("n.ac3", "-c:a ac3", "ac3"),
+        ("n.aiff", "-c:a pcm_s16be", "aiff"),
+    ] {
+        let inputs = if file == "n.wma" || file.ends_with("ac3") || file.ends_with("aiff") {
+            sound.to_vec()
+        } else {
+            [sound, picture].concat()
+        };
+        let args: Vec<&str> = inputs.into_iter().chain(args.split(' ')).collect();
+        let bytes = std::fs::read(media::make(file, &args)).unwrap();
+        assert_eq!(sniff(&bytes[..bytes.len().min(65_536)]), Container::Unsupported(name));
+        assert!(matches!(convert_bytes(&bytes), Err(TranscodeError::UnsupportedContainer { .. })), "{file}");
+    }
+}
+
+#[test]
+fn codecs_that_are_not_decoded_are_named() {
+    for (file, args, name) in [
+        ("u.mp4", "-c:a ac3", "ac3"),
+        ("u.mkv", "-c:a eac3", "eac3"),
+        ("u.mkv", "-c:a dca -strict -2 -ar 48000 -ac 2", "dts"),
+        ("u.ogg", "-c:a libspeex -ar 16000", "speex"),
+    ] {
+        let args: Vec<&str> = ["-f", "lavfi", "-i", "sine=duration=1"].into_iter().chain(args.split(' ')).collect();
+        let bytes = std::fs::read(media::make(file, &args)).unwrap();
+        match convert_bytes(&bytes) {
+            Err(TranscodeError::UnsupportedCodec { name: found }) => assert_eq!(found, name),
+            other => panic!("{file}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_decodable_track_is_taken_before_one_that_is_not() {
+    let two = ["-f", "lavfi", "-i", "sine=duration=1", "-map", "0", "-map", "0", "-c:a:0", "ac3", "-c:a:1", "aac"];
+    let made = convert_bytes(&std::fs::read(media::make("two.mkv", &two)).unwrap()).unwrap();
+    assert_eq!((made.source.chosen, made.source.audio().unwrap().codec.as_str()), (Some(1), "aac"));
+}
+
+#[test]
+fn a_video_without_sound_has_no_audio_track() {
+    let bytes = std::fs::read(media::video_only_mp4()).unwrap();
+    assert!(matches!(convert_bytes(&bytes), Err(TranscodeError::NoAudioTrack)));
+}
+
+#[test]
+fn encrypted_sound_is_named() {
+    let key = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb"];
+    let kid = ["-encryption_kid", "a7e61c373e219033c21091fa607bf3b8"];
+    let args = [&["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac"][..], &key, &kid].concat();
+    let bytes = std::fs::read(media::make("encrypted.mp4", &args)).unwrap();
+    assert!(matches!(convert_bytes(&bytes), Err(TranscodeError::Encrypted)));
+}
+
+/// A WAV that says it has one sample a second, and so a day of sound in a few bytes.
+#[test]
+fn a_bomb_is_refused() {
+    let mut wav = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
+    wav.extend([1u32, 1].iter().flat_map(|n| n.to_le_bytes()));
+    wav.extend(b"\x01\0\x08\0data\xff\xff\xff\x7f");
+    wav.resize(100_000, 0x80);
+    assert!(matches!(convert_bytes(&wav), Err(TranscodeError::Corrupt { .. })));
+}
+
+/// Gives its bytes and then an error.
+struct Failing(Cursor<Vec<u8>>, u64);
+
+impl Read for Failing {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.0.position() >= self.1 {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        let left = usize::try_from(self.1 - self.0.position()).unwrap();
+        let most = buf.len().min(left);
+        self.0.read(&mut buf[..most])
+    }
+}
+
+impl Seek for Failing {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn a_source_that_fails_is_never_taken_for_the_end_of_the_file() {
+    for (name, bytes) in samples() {
+        for n in 1..8 {
+            let mut source = Failing(Cursor::new(bytes.clone()), bytes.len() as u64 * n / 8);
+            let go_on = &mut |_| ControlFlow::Continue(());
+            let mut sink = Cursor::new(Vec::new());
+            let outcome = NativeTranscoder::default().transcode(&mut source, &mut sink, &Options::default(), go_on);
+            assert!(matches!(outcome, Err(TranscodeError::Source(_))), "{name}, failing at {n}/8: {outcome:?}");
+        }
+    }
+}

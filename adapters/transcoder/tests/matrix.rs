@@ -1,0 +1,258 @@
+//! Every container with every codec that is read, made by ffmpeg and judged by ffmpeg and mp3val: the MP3 decodes
+//! without a word, is exactly as long as the source's sound, and sounds like it.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{convert, finest, snr};
+use microserve_testkit::{judge, media};
+
+/// Seconds of sound in every file: not a whole number of anybody's frames.
+const SECONDS: &str = "1.7";
+
+struct Cell {
+    file: &'static str,
+    /// What encodes the sound.
+    args: &'static str,
+    rate: u32,
+    channels: u16,
+    codec: &'static str,
+    /// At least so much like the source, in dB.
+    snr: f64,
+    /// Samples of the encoder that nothing in the file says are none of the sound: no player can know.
+    told_by_nobody: u64,
+}
+
+const fn cell(file: &'static str, args: &'static str, rate: u32, channels: u16, codec: &'static str, snr: f64) -> Cell {
+    Cell { file, args, rate, channels, codec, snr, told_by_nobody: 0 }
+}
+
+const fn untold(cell: Cell, told_by_nobody: u64) -> Cell {
+    Cell { told_by_nobody, ..cell }
+}
+
+/// What is made: music-like sound, with a little picture where the container takes one.
+fn source(cell: &Cell) -> PathBuf {
+    let sound = format!(
+        "aevalsrc=exprs='{}':sample_rate={}:channel_layout={}",
+        (0..cell.channels)
+            .map(|n| format!(
+                "0.2*sin(2*PI*{}*t)*(1+0.5*sin(2*PI*3*t))+0.1*sin(2*PI*{}*t)",
+                220 + 110 * n,
+                660 + 90 * n
+            ))
+            .collect::<Vec<_>>()
+            .join("|"),
+        cell.rate,
+        ["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"][usize::from(cell.channels) - 1],
+    );
+    let with_picture = matches!(cell.file.rsplit('.').next(), Some("mp4" | "mov" | "mkv" | "webm"));
+    let mut args = vec!["-f", "lavfi", "-i", &sound];
+    if with_picture {
+        args.extend(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10", "-map", "0", "-map", "1"]);
+        let video = if cell.file.ends_with("webm") { "-c:v libvpx -deadline realtime" } else { "-c:v mpeg4" };
+        args.extend(video.split(' '));
+    }
+    args.extend(["-t", SECONDS, "-metadata", "title=A title"]);
+    args.extend(cell.args.split(' '));
+    media::make(cell.file, &args)
+}
+
+fn samples(cell: &Cell) -> u64 {
+    (1.7 * f64::from(cell.rate)).round() as u64
+}
+
+fn check(cell: &Cell) {
+    let name = format!("{} {} at {} Hz, {} channels", cell.file, cell.args, cell.rate, cell.channels);
+    let source = source(cell);
+    let mp3 = convert(&source, &finest()).unwrap_or_else(|err| panic!("{name}: {err}"));
+    let audio = mp3.made.source.audio().expect("there is one");
+    assert_eq!(
+        (audio.codec.as_str(), audio.sample_rate, audio.channels),
+        (cell.codec, cell.rate, cell.channels),
+        "{name}"
+    );
+    assert_eq!((mp3.made.lost_packets, mp3.made.channels), (0, cell.channels.min(2)), "{name}");
+    judge::assert_clean(&mp3.path);
+    assert_eq!(judge::samples(&mp3.path), mp3.made.samples, "{name}: the tag tells the length");
+    assert_eq!(mp3.made.samples, samples(cell) + cell.told_by_nobody, "{name}: the length");
+    let snr = snr(&source, &mp3);
+    println!("{name}: {snr:.1} dB");
+    assert!(snr >= cell.snr, "{name}: {snr:.1} dB");
+}
+
+macro_rules! matrix {
+    ($($name:ident: [$($cell:expr),+ $(,)?];)+) => {
+        $(#[test] fn $name() { $(check(&$cell);)+ })+
+    };
+}
+
+// AAC in Matroska and ADTS: nothing says where the sound begins and ends within whole frames of 1024 samples.
+const fn aac_frames(rate: u64) -> u64 {
+    let sound = rate * 17 / 10;
+    (sound + 1024).div_ceil(1024) * 1024 - sound
+}
+
+matrix! {
+    aac_in_mp4: [
+        cell("a.mp4", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0),
+        cell("a.mp4", "-c:a aac -b:a 128k", 48_000, 1, "aac", 30.0),
+        cell("a.mp4", "-c:a aac -b:a 448k", 48_000, 6, "aac", 25.0),
+        cell("a.m4a", "-c:a aac -b:a 64k", 22_050, 1, "aac", 25.0),
+        cell("a.mov", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0),
+        cell("a.mp4", "-c:a aac -b:a 192k -movflags +faststart", 44_100, 2, "aac", 30.0),
+        cell("a.3gp", "-c:a aac -b:a 64k", 16_000, 1, "aac", 25.0),
+    ];
+    // With the headers first, nobody knew yet what the encoder would add.
+    fragmented_mp4: [
+        untold(cell("f.mp4", "-c:a aac -b:a 192k -movflags frag_keyframe+empty_moov", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        untold(cell("d.mp4", "-c:a aac -b:a 192k -movflags frag_keyframe+empty_moov+default_base_moof", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+    ];
+    others_in_mp4: [
+        cell("a.m4a", "-c:a alac", 44_100, 2, "alac", 40.0),
+        cell("a.mp4", "-c:a flac -strict experimental", 44_100, 2, "flac", 40.0),
+        cell("a.mp4", "-c:a libopus -b:a 128k", 48_000, 2, "opus", 10.0),
+        cell("a.mp4", "-c:a libvorbis -q:a 8", 44_100, 2, "vorbis", 25.0),
+    ];
+    pcm_in_mov: [
+        cell("a.mov", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.mov", "-c:a pcm_s16be", 48_000, 2, "pcm_s16be", 40.0),
+        cell("a.mov", "-c:a pcm_s24be", 48_000, 2, "pcm_s24be", 40.0),
+        cell("a.mov", "-c:a pcm_s24le", 48_000, 1, "pcm_s24le", 40.0),
+        cell("a.mov", "-c:a pcm_s32le", 48_000, 2, "pcm_s32le", 40.0),
+        cell("a.mov", "-c:a pcm_f32le", 48_000, 2, "pcm_f32le", 40.0),
+        cell("a.mov", "-c:a pcm_f64be", 48_000, 2, "pcm_f64be", 40.0),
+        cell("a.mov", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.mov", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
+        cell("a.mov", "-c:a pcm_u8", 22_050, 1, "pcm_u8", 25.0),
+        cell("a.mov", "-c:a pcm_s16le", 48_000, 6, "pcm_s16le", 20.0),
+    ];
+    matroska: [
+        untold(cell("a.mkv", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        cell("a.mkv", "-c:a libopus -b:a 128k", 48_000, 2, "opus", 10.0),
+        cell("a.mkv", "-c:a flac", 44_100, 2, "flac", 40.0),
+        cell("a.mkv", "-c:a alac", 44_100, 2, "alac", 40.0),
+        cell("a.mkv", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.mkv", "-c:a pcm_s24le", 48_000, 1, "pcm_s24le", 40.0),
+        cell("a.mkv", "-c:a pcm_f32le", 48_000, 2, "pcm_f32le", 40.0),
+        cell("a.mkv", "-c:a pcm_u8", 8_000, 1, "pcm_u8", 25.0),
+    ];
+    webm: [
+        cell("a.webm", "-c:a libopus -b:a 96k", 48_000, 1, "opus", 10.0),
+        cell("a.webm", "-c:a libopus -b:a 256k", 48_000, 6, "opus", 5.0),
+        // Nothing says where the sound ends within the last blocks.
+        untold(cell("a.webm", "-c:a libvorbis -q:a 8", 44_100, 2, "vorbis", 25.0), 486),
+    ];
+    ogg: [
+        cell("a.ogg", "-c:a libvorbis -q:a 8", 44_100, 2, "vorbis", 25.0),
+        cell("a.ogg", "-c:a libvorbis -q:a 8", 48_000, 1, "vorbis", 25.0),
+        cell("a.ogg", "-c:a libvorbis -q:a 8", 48_000, 6, "vorbis", 20.0),
+        cell("a.opus", "-c:a libopus -b:a 128k", 48_000, 2, "opus", 10.0),
+        cell("a.oga", "-c:a flac", 44_100, 2, "flac", 40.0),
+    ];
+    wave: [
+        cell("a.wav", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.wav", "-c:a pcm_u8", 8_000, 1, "pcm_u8", 25.0),
+        cell("a.wav", "-c:a pcm_s24le", 48_000, 2, "pcm_s24le", 40.0),
+        cell("a.wav", "-c:a pcm_f32le", 48_000, 2, "pcm_f32le", 40.0),
+        cell("a.wav", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.wav", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
+        cell("a.wav", "-c:a pcm_s16le", 48_000, 8, "pcm_s16le", 20.0),
+    ];
+    flac: [
+        cell("a.flac", "-c:a flac", 44_100, 2, "flac", 40.0),
+        cell("a.flac", "-c:a flac -sample_fmt s32", 48_000, 1, "flac", 40.0),
+        cell("a.flac", "-c:a flac", 48_000, 6, "flac", 20.0),
+    ];
+    mpeg_audio: [
+        cell("a.mp3", "-c:a libmp3lame -b:a 320k", 44_100, 2, "mp3", 30.0),
+        cell("a.mp3", "-c:a libmp3lame -q:a 2", 48_000, 1, "mp3", 25.0),
+        // LAME's own tag says two samples more.
+        untold(cell("a.mp3", "-c:a libmp3lame -b:a 64k", 22_050, 1, "mp3", 20.0), 2),
+    ];
+    adts: [
+        untold(cell("a.aac", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+    ];
+}
+
+#[test]
+fn rates_that_mp3_has_not_are_converted() {
+    for (rate, becomes, frames) in [(96_000, 48_000, 81_600), (88_200, 44_100, 74_970), (192_000, 48_000, 81_600)] {
+        let source = source(&cell("r.wav", "-c:a pcm_s16le", rate, 2, "pcm_s16le", 0.0));
+        let mp3 = convert(&source, &finest()).unwrap();
+        assert_eq!((mp3.made.sample_rate, mp3.made.samples), (becomes, frames), "{rate} Hz");
+        judge::assert_clean(&mp3.path);
+        let snr = snr(&source, &mp3);
+        assert!(snr > 35.0, "{rate} Hz: {snr:.1} dB");
+    }
+}
+
+#[test]
+fn title_artist_album_and_date_are_kept_and_nothing_else() {
+    let tags = ["title=A title", "artist=Anna", "album=All", "date=2024", "comment=secret", "location=+48.1+011.5/"];
+    let tags: Vec<&str> = tags.iter().flat_map(|tag| ["-metadata", tag]).collect();
+    let sound = ["-f", "lavfi", "-i", "sine=duration=1"];
+    for file in ["t.m4a", "t.mkv", "t.ogg", "t.opus", "t.flac", "t.mp3", "t.wav"] {
+        let source = media::make(file, &[&sound[..], &tags].concat());
+        let mp3 = convert(&source, &finest()).unwrap();
+        let tag = id3::Tag::read_from_path(&mp3.path).unwrap();
+        let texts: Vec<_> = tag.frames().filter_map(|frame| Some((frame.id(), frame.content().text()?))).collect();
+        let maker = concat!("microserve ", env!("CARGO_PKG_VERSION"), ", LAME");
+        let mut wanted =
+            vec![("TIT2", "A title"), ("TPE1", "Anna"), ("TALB", "All"), ("TSSE", maker), ("TDRC", "2024")];
+        let mut texts = texts;
+        texts.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(texts, wanted, "{file}");
+        assert_eq!(mp3.made.source.title.as_deref(), Some("A title"), "{file}");
+        assert_eq!(tag.frames().count(), 5, "{file}: nothing private goes along");
+    }
+}
+
+#[test]
+fn a_cover_is_kept() {
+    let picture = media::make("cover.png", &["-f", "lavfi", "-i", "testsrc2=size=32x32", "-frames:v", "1"]);
+    let args = ["-f", "lavfi", "-i", "sine=duration=1", "-i", picture.to_str().unwrap(), "-map", "0", "-map", "1"];
+    for (file, more) in [
+        ("c.m4a", &["-c:v", "copy", "-disposition:v", "attached_pic"][..]),
+        ("c.mp3", &["-c:v", "copy"]),
+        ("c.flac", &["-c:v", "copy", "-disposition:v", "attached_pic"]),
+    ] {
+        let source = media::make(file, &[&args[..], more].concat());
+        let mp3 = convert(&source, &finest()).unwrap();
+        let tag = id3::Tag::read_from_path(&mp3.path).unwrap();
+        let cover = tag.pictures().next().unwrap_or_else(|| panic!("{file}: the cover is gone"));
+        assert_eq!(
+            (cover.data.as_slice(), cover.mime_type.as_str()),
+            (&std::fs::read(&picture).unwrap()[..], "image/png")
+        );
+    }
+}
+
+#[test]
+fn chained_ogg_is_converted_to_its_end() {
+    let one = media::make(
+        "chain1.ogg",
+        &["-f", "lavfi", "-i", "sine=frequency=440:duration=1:sample_rate=44100", "-c:a", "libvorbis"],
+    );
+    let two = media::make(
+        "chain2.ogg",
+        &["-f", "lavfi", "-i", "sine=frequency=880:duration=1.5:sample_rate=48000", "-c:a", "libvorbis"],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let both = folder.path().join("both.ogg");
+    std::fs::write(&both, [std::fs::read(one).unwrap(), std::fs::read(two).unwrap()].concat()).unwrap();
+    let mp3 = convert(&both, &finest()).unwrap();
+    assert_eq!(mp3.made.samples, 44_100 + 66_150);
+    judge::assert_clean(&mp3.path);
+}
+
+#[test]
+fn a_trimmed_clip_is_as_long_as_its_edit_list_says() {
+    let whole = media::make("whole.mp4", &["-f", "lavfi", "-i", "sine=duration=10:sample_rate=44100", "-c:a", "aac"]);
+    let clip = media::make("clip.mp4", &["-ss", "3.3", "-i", whole.to_str().unwrap(), "-t", "2", "-c", "copy"]);
+    let mp3 = convert(&clip, &finest()).unwrap();
+    let seconds = mp3.made.duration();
+    assert!((seconds - 2.0).abs() < 0.03, "{seconds}");
+}
