@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 /// Fails unless ffmpeg decodes the MP3 without a word and mp3val finds nothing wrong in it.
 pub fn assert_clean(mp3: &Path) {
     let ffmpeg = run(Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "warning", "-xerror", "-i"])
+        // Told what it is: a file of two frames may be anything otherwise.
+        .args(["-nostdin", "-v", "warning", "-xerror", "-f", "mp3", "-i"])
         .arg(mp3)
         .args(["-f", "null", "-"]));
     let said = String::from_utf8_lossy(&ffmpeg.stderr);
@@ -14,7 +15,9 @@ pub fn assert_clean(mp3: &Path) {
 
     let mp3val = run(Command::new("mp3val").arg(mp3));
     let said = String::from_utf8_lossy(&mp3val.stdout);
-    let complains = said.lines().any(|line| line.starts_with("WARNING") || line.starts_with("ERROR"));
+    // A sound of a tenth of a second is no damage.
+    let findings = said.lines().filter(|line| !line.contains("Too few MPEG frames"));
+    let complains = findings.into_iter().any(|line| line.starts_with("WARNING") || line.starts_with("ERROR"));
     assert!(mp3val.status.success() && !complains, "mp3val says of {}:\n{said}", mp3.display());
 }
 

@@ -77,13 +77,15 @@ impl<'a> Output<'a> {
 
     /// Completes the MP3.
     pub(crate) fn finish(mut self) -> Result<Made, TranscodeError> {
-        let Stage::Writing { mut writer, rate, channels } = self.stage else {
-            return Err(TranscodeError::Corrupt { detail: "it has no sound that could be decoded".to_owned() });
-        };
+        let silent = || TranscodeError::Corrupt { detail: "its audio track is empty".to_owned() };
+        let Stage::Writing { mut writer, rate, channels } = self.stage else { return Err(silent()) };
         if let Some(resampler) = &mut self.resampler {
             resampler.finish(&mut |planes: &[&[f32]]| writer.push(planes))?;
         }
         let written = writer.finish()?;
+        if written.samples == 0 {
+            return Err(silent());
+        }
         let channels = if channels == 1 { 1 } else { 2 };
         Ok(Made { samples: written.samples, rate, channels, bitrate: written.bitrate })
     }

@@ -46,7 +46,7 @@ impl Tags {
 
     /// Sets the cover, unless one is there already or this is none.
     pub(crate) fn set_cover(&mut self, data: &[u8]) {
-        if self.cover.is_none() && may_be_cover(data, data.len() as u64) {
+        if self.cover.is_none() && may_be_cover(data, data.len() as u64) && is_whole(data) {
             self.cover = Some(data.to_vec());
         }
     }
@@ -97,6 +97,15 @@ impl Tags {
 /// Whether data that begins with `head` and has `size` bytes is a picture that is kept.
 pub(crate) fn may_be_cover(head: &[u8], size: u64) -> bool {
     size <= BIGGEST_COVER && mime(head).is_some()
+}
+
+/// Whether a picture goes on to its end marker: one that was cut off would make players complain of the MP3.
+fn is_whole(data: &[u8]) -> bool {
+    if mime(data) == Some("image/png") {
+        return data[data.len().saturating_sub(64)..].windows(4).any(|chunk| chunk == b"IEND");
+    }
+    let end = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    data[..end].ends_with(&[0xff, 0xd9])
 }
 
 /// The type of a picture that an ID3 tag may hold, by its first bytes.

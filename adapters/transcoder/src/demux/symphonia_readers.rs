@@ -6,7 +6,7 @@ use symphonia::core::codecs::CodecParameters;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track as TheirTrack};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::{RawTag, StandardTag};
+use symphonia::core::meta::StandardTag;
 use symphonia::core::units::{Duration, TimeBase};
 use symphonia::default::formats::{FlacReader, WavReader};
 
@@ -28,11 +28,7 @@ struct Reader<'a> {
 }
 
 pub(super) fn open(container: Container, mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    if container == Container::Wav
-        && let Some(name) = unsupported_wave(&mut input)?
-    {
-        return Err(TranscodeError::UnsupportedCodec { name });
-    }
+    let of_wave = if container == Container::Wav { wave(&mut input)? } else { Tags::default() };
     let failure = input.failure();
     let stream = MediaSourceStream::new(Box::new(input), MediaSourceStreamOptions::default());
     let options = FormatOptions::default();
@@ -41,7 +37,8 @@ pub(super) fn open(container: Container, mut input: Input<'_>) -> Result<Opened<
         _ => FlacReader::try_new(stream, options).map(boxed),
     };
     let mut reader = made.map_err(|err| explain(&err, &failure, container))?;
-    let tags = tags(&mut *reader);
+    let mut tags = tags(&mut *reader);
+    tags.merge(of_wave);
     let tracks = reader.tracks().iter().map(track).collect();
     let packets = Box::new(Reader { reader, failure, track: 0, time_base: None });
     Ok(Opened { container, tracks, tags, packets })
@@ -64,31 +61,61 @@ fn explain(err: &Error, failure: &Failure, container: Container) -> TranscodeErr
     }
 }
 
-/// The name of a WAVE file's codec if Symphonia does not read it, which it says without a name (Microsoft's registered
-/// wave formats).
-fn unsupported_wave(input: &mut Input<'_>) -> Result<Option<String>, TranscodeError> {
-    let mut at = 12;
+/// What Symphonia does not tell of a WAVE file: the name of a codec that it does not read (Microsoft's registered wave
+/// formats), and the tags of the INFO list (Multimedia Programming Interface and Data Specifications 1.0).
+fn wave(input: &mut Input<'_>) -> Result<Tags, TranscodeError> {
+    let (mut at, mut tags) = (12, Tags::default());
     while let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = input.array_at(at)? {
-        if [k0, k1, k2, k3] != *b"fmt " {
-            let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
-            at += 8 + size + size % 2;
-            continue;
+        let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+        match &[k0, k1, k2, k3] {
+            b"data" => break,
+            b"fmt " => {
+                let format = input.array_at(at + 8)?.map_or(0, u16::from_le_bytes);
+                if let Some(name) = unsupported_wave(format) {
+                    return Err(TranscodeError::UnsupportedCodec { name });
+                }
+            }
+            b"LIST" if size <= LARGEST_PACKET => {
+                let list = input.vec_at(at + 8, size)?;
+                if let Some(items) = list.strip_prefix(b"INFO") {
+                    info(items, &mut tags);
+                }
+            }
+            _ => {}
         }
-        let Some(tag) = input.array_at(at + 8)?.map(u16::from_le_bytes) else { break };
-        let name = match tag {
-            0x0001 | 0x0002 | 0x0003 | 0x0006 | 0x0007 | 0x0011 | 0xfffe => return Ok(None),
-            0x0031 => "gsm_ms",
-            0x0050 => "mp2",
-            0x0055 => "mp3",
-            0x0160..=0x0163 => "wma",
-            0x2000 => "ac3",
-            0x2001 => "dts",
-            0x00ff | 0x1600 | 0x1602 => "aac",
-            tag => return Ok(Some(format!("wave format 0x{tag:04x}"))),
-        };
-        return Ok(Some(name.to_owned()));
+        at += 8 + size + size % 2;
     }
-    Ok(None)
+    Ok(tags)
+}
+
+fn info(mut items: &[u8], tags: &mut Tags) {
+    while let [k0, k1, k2, k3, s0, s1, s2, s3, rest @ ..] = items {
+        let size = u32::from_le_bytes([*s0, *s1, *s2, *s3]) as usize;
+        let text = String::from_utf8_lossy(&rest[..size.min(rest.len())]);
+        match &[*k0, *k1, *k2, *k3] {
+            b"INAM" => tags.set(Key::Title, &text),
+            b"IART" => tags.set(Key::Artist, &text),
+            b"IPRD" => tags.set(Key::Album, &text),
+            b"ICRD" => tags.set(Key::Date, &text),
+            _ => {}
+        }
+        items = rest.get(size + size % 2..).unwrap_or_default();
+    }
+}
+
+fn unsupported_wave(format: u16) -> Option<String> {
+    let name = match format {
+        0x0001 | 0x0002 | 0x0003 | 0x0006 | 0x0007 | 0x0011 | 0xfffe => return None,
+        0x0031 => "gsm_ms",
+        0x0050 => "mp2",
+        0x0055 => "mp3",
+        0x0160..=0x0163 => "wma",
+        0x2000 => "ac3",
+        0x2001 => "dts",
+        0x00ff | 0x1600 | 0x1602 => "aac",
+        format => return Some(format!("wave format 0x{format:04x}")),
+    };
+    Some(name.to_owned())
 }
 
 fn track(track: &TheirTrack) -> Track {
@@ -127,7 +154,7 @@ fn tags(reader: &mut dyn FormatReader) -> Tags {
                 Some(StandardTag::Artist(text)) => tags.set(Key::Artist, text),
                 Some(StandardTag::Album(text)) => tags.set(Key::Album, text),
                 Some(StandardTag::RecordingDate(text) | StandardTag::ReleaseDate(text)) => tags.set(Key::Date, text),
-                _ => riff_info(&tag.raw, &mut tags),
+                _ => {}
             }
         }
         for visual in &container.visuals {
@@ -135,18 +162,6 @@ fn tags(reader: &mut dyn FormatReader) -> Tags {
         }
     }
     tags
-}
-
-/// Tags of a WAVE file's INFO list, which Symphonia gives as they stand there.
-fn riff_info(raw: &RawTag, tags: &mut Tags) {
-    let key = match raw.key.as_str() {
-        "INAM" => Key::Title,
-        "IART" => Key::Artist,
-        "IPRD" => Key::Album,
-        "ICRD" => Key::Date,
-        _ => return,
-    };
-    tags.set(key, &raw.value.to_string());
 }
 
 impl Reader<'_> {

@@ -1,5 +1,6 @@
 //! What the transcoder's tests share.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::fs::File;
 use std::io::Cursor;

@@ -1,0 +1,138 @@
+//! Files from the wild, if `MICROSERVE_MEDIA` names a folder of them: every one that has sound in a codec that is
+//! decoded becomes an MP3 as long as the sound and like it, and every other ends in the error that it deserves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod common;
+
+use common::{Mp3, convert, finest, snr};
+use microserve_testkit::judge;
+use microserve_testkit::media::{self, Sample};
+
+/// The folders whose containers are read.
+const FOLDERS: [&str; 7] = ["aac", "flac", "matroska", "mp3", "mp4", "ogg", "wav"];
+
+/// Codecs that are not decoded, in ffprobe's words.
+const UNSUPPORTED: [&str; 14] = [
+    "ac3",
+    "eac3",
+    "dts",
+    "truehd",
+    "amr_nb",
+    "amr_wb",
+    "wmav2",
+    "mp4als",
+    "mpegh_3d_audio",
+    "speex",
+    "gsm_ms",
+    "ac4",
+    "qdm2",
+    "None",
+];
+
+/// Files that end otherwise than by the rule, and why.
+enum Exception {
+    /// In this error.
+    Error(&'static str),
+    /// In an MP3 that ffmpeg's decoding of the source does not tell anything about.
+    Unlike,
+    /// In an MP3 with a cover that is as odd as the source's, of which ffmpeg complains in both.
+    OddCover,
+}
+use Exception::{Error, OddCover, Unlike};
+
+const EXCEPTIONS: [(&str, Exception, &str); 30] = [
+    ("aac/media3-sample.adts", Unlike, "ffmpeg leaves out the first frame"),
+    ("aac/media3-sample_with_id3.adts", Unlike, "ffmpeg leaves out the first frame"),
+    ("flac/kde-test.flac", OddCover, "a JPEG without its end marker where it should be"),
+    ("ogg/kde-test.flac.ogg", OddCover, "the same cover"),
+    ("ogg/kde-test.opus", OddCover, "the same cover"),
+    ("mp4/media3-sample.audio.mp4", Unlike, "ffprobe's duration is right but for the pre-skip"),
+    ("mp4/moviepy-example3.mp4", Unlike, "ffprobe's duration is the edit list's, in whole milliseconds"),
+    ("mp4/sannies-test-pod.m4a", Unlike, "ffprobe's duration is the edit list's, in 1/600 s"),
+    ("matroska/libwebm-chapters_truncated_chapter_string_2.mkv", Error("unsupported_codec"), "AC-3"),
+    ("matroska/libwebm-fixed_lacing_bad_lace_size.mkv", Error("corrupt"), "made to be invalid: no frame is whole"),
+    ("matroska/localsearch-mkv-basic.mkv", Unlike, "ffmpeg does not skip the codec delay that the file tells"),
+    ("matroska/media3-sample_with_chapters.mkv", Unlike, "ffmpeg does not skip the codec delay that the file tells"),
+    ("matroska/media3-bear-flac-32bit.mka", Unlike, "ffmpeg 5.1 does not decode FLAC of 32 bits"),
+    ("mp3/lofty-full_test.mp1", Unlike, "ffmpeg leaves out the first frame"),
+    ("mp3/musicmd-fl1.mp1", Unlike, "ffmpeg leaves out the first frame"),
+    ("mp3/musicmd-fl12.mp2", Unlike, "ffmpeg leaves out the first frame"),
+    ("mp3/mediabunny-malformed-join.mp3", Unlike, "damaged where it was joined"),
+    ("mp4/exiftool-QuickTime.m4a", Error("corrupt"), "only the headers are there"),
+    ("mp4/exiftool-QuickTime.mov", Error("corrupt"), "only the headers are there"),
+    ("mp4/kde-test.m4a", Unlike, "ffmpeg does not skip what the edit list skips to the sample"),
+    ("mp4/media3-sample_fpcm_64le.mp4", Unlike, "ffmpeg 5.1 does not know fpcm"),
+    ("mp4/media3-sample_ipcm_24le.mp4", Unlike, "ffmpeg 5.1 takes it for 16 bits"),
+    ("mp4/media3-sample_mp2_audio.mp4", Error("corrupt"), "a bitrate that MP2 does not allow for one channel"),
+    ("ogg/exiftool-Opus.opus", Error("corrupt"), "cut off within its pre-skip"),
+    ("ogg/jave2-buggy.ogg", Unlike, "damaged"),
+    ("ogg/mutagen-multipagecomment.ogg", Unlike, "ffmpeg loses the first block of 128 samples"),
+    ("ogg/tika-testVORBIS_coverArt.ogg", Unlike, "cut off; ffmpeg plays on behind the last granule"),
+    ("matroska/nestegg-bug2020502.webm", Unlike, "a third of a second: ffmpeg's own Opus decoder differs from libopus"),
+    ("matroska/nestegg-detodos.webm", Unlike, "ffmpeg's own Opus decoder differs from libopus in SILK"),
+    ("mp4/exo-sample_ac4_fragmented.mp4", Error("unsupported_codec"), "AC-4, which ffprobe has no name for"),
+];
+
+#[test]
+fn every_file_becomes_what_it_deserves() {
+    let mut wrong = Vec::new();
+    let (mut right, mut refused) = (0, 0);
+    for sample in media::samples() {
+        let name = name(&sample);
+        if !FOLDERS.iter().any(|folder| name.starts_with(&format!("{folder}/"))) || sample.tracks.is_empty() {
+            continue;
+        }
+        let exception = EXCEPTIONS.iter().find(|(file, ..)| *file == name).map(|(_, exception, _)| exception);
+        let unsupported = sample.tracks.iter().all(|track| UNSUPPORTED.contains(&track.codec.as_str()));
+        let outcome = convert(&sample.path, &finest());
+        let verdict = match (&outcome, exception) {
+            (Err(err), Some(Error(code))) => is_code(err.code(), code).map(|()| refused += 1),
+            (Err(err), None) if unsupported => is_code(err.code(), "unsupported_codec").map(|()| refused += 1),
+            (Err(err), _) => Err(format!("{}: {err}", err.code())),
+            (Ok(_), Some(Error(code))) => Err(format!("an MP3 in the place of {code}")),
+            (Ok(mp3), exception) => {
+                right += 1;
+                let clean = || std::panic::catch_unwind(|| judge::assert_clean(&mp3.path)).is_ok();
+                if !matches!(exception, Some(OddCover)) && !clean() {
+                    Err("the MP3 is not clean".to_owned())
+                } else if matches!(exception, Some(Unlike)) {
+                    Ok(())
+                } else {
+                    compare(&sample, mp3)
+                }
+            }
+        };
+        if let Err(why) = verdict {
+            wrong.push(format!("{name}: {why}"));
+        }
+    }
+    println!("{right} right, {refused} refused as they should be");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn name(sample: &Sample) -> String {
+    let parts: Vec<_> = sample.path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
+    format!("{}/{}", parts[1], parts[0])
+}
+
+fn is_code(code: &str, wanted: &str) -> Result<(), String> {
+    if code == wanted { Ok(()) } else { Err(format!("{code} in the place of {wanted}")) }
+}
+
+fn compare(sample: &Sample, mp3: &Mp3) -> Result<(), String> {
+    let made = &mp3.made;
+    if judge::samples(&mp3.path) != made.samples {
+        return Err("the MP3's tag tells another length than was made".to_owned());
+    }
+    // ffmpeg's resampler may round the other way.
+    let theirs = judge::pcm(&sample.path, made.sample_rate, 1).len() as u64;
+    if theirs.abs_diff(made.samples) > 1 {
+        return Err(format!("{} samples, not {theirs}", made.samples));
+    }
+    let silent = judge::pcm(&sample.path, made.sample_rate, 1).iter().all(|sample| sample.abs() < 1e-3);
+    let snr = snr(&sample.path, mp3);
+    if !silent && snr < 9.0 {
+        return Err(format!("{snr:.1} dB"));
+    }
+    Ok(())
+}
