@@ -1,1 +1,44 @@
-//! The HTTP face of microserve: gateway, auth and ops as axum routers.
+//! The HTTP face of microserve: gateway, auth and ops as axum routers, and a server that bears the internet.
+//!
+//! | call | module |
+//! |---|---|
+//! | `POST /login`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
+//! | `POST /upload` | `upload`, with `multipart`, `options`, `filename` and `body` |
+//! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}` | `jobs` |
+//! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
+//! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
+//!
+//! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
+//! [`Code`]), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `serve` with `stream`
+//! (connections, and their limits).
+//!
+//! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
+
+mod basic;
+mod bearer;
+mod body;
+mod conditional;
+mod download;
+mod ed25519;
+mod edge;
+mod filename;
+mod gateway;
+mod jobs;
+mod login;
+mod multipart;
+mod ops;
+mod options;
+mod problem;
+pub mod range;
+mod serve;
+mod stream;
+mod token;
+mod upload;
+
+pub use bearer::Verifier;
+pub use gateway::{Gateway, gateway};
+pub use login::{Auth, auth};
+pub use ops::{Check, Ops, ops};
+pub use problem::Code;
+pub use serve::{Limits, serve};
+pub use token::{KeyError, TokenKeys};

@@ -1,0 +1,126 @@
+//! The edge: what every answer has, whatever made it.
+//!
+//! An `X-Request-Id`, `X-Content-Type-Options: nosniff`, and, if it is an error, a body that says so in the words the
+//! client can read. Errors are logged here and nowhere else.
+
+use std::any::Any;
+use std::error::Error;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{OriginalUri, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use ring::rand::{SecureRandom, SystemRandom};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::{Instrument, error, info_span, warn};
+
+use crate::problem::Problem;
+
+pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Puts the edge around a router's routes, its unknown paths included.
+pub(crate) fn with_edge(router: Router) -> Router {
+    router.layer(CatchPanicLayer::custom(panicked)).layer(from_fn(dress))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let words = panic.downcast_ref::<String>().cloned();
+    let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
+    Problem::internal(format!("panicked: {}", words.unwrap_or_default())).into_response()
+}
+
+async fn dress(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let as_text = wants_text(request.headers());
+    let path = request.uri().path().to_owned();
+    let span = info_span!("request", request.id = id, http.method = %request.method(), http.path = path);
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let silent = !response.headers().contains_key(header::CONTENT_TYPE);
+    let told = response.extensions_mut().remove::<Problem>();
+    let problem = told.or_else(|| Problem::of_status(response.status()).filter(|_| silent));
+    if let Some(problem) = problem {
+        span.in_scope(|| log(&problem));
+        write(&mut response, &problem, &id, as_text);
+    }
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(X_REQUEST_ID.clone(), id);
+    }
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn write(response: &mut Response, problem: &Problem, id: &str, as_text: bool) {
+    let (kind, body) = if as_text {
+        ("text/plain; charset=utf-8", problem.to_text().into_bytes())
+    } else {
+        ("application/problem+json", problem.to_json(id))
+    };
+    *response.body_mut() = Body::from(body);
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+}
+
+/// Whoever sends nonsense is told so; the log is for what went wrong here.
+fn log(problem: &Problem) {
+    let Some(cause) = problem.cause() else { return };
+    let (code, status) = (problem.code().as_str(), problem.code().status().as_u16());
+    if status == 500 {
+        error!(code, error = cause as &dyn Error, "a request failed");
+    } else {
+        warn!(code, error = cause as &dyn Error, "a request can't be answered right now");
+    }
+}
+
+/// The client's id when it is well-formed: 1 to 64 characters that are safe in a log. Else one of 96 random bits.
+fn request_id(headers: &HeaderMap) -> String {
+    let theirs = headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let safe = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if let Some(id) = theirs.filter(|id| (1..=64).contains(&id.len()) && id.chars().all(safe)) {
+        return id.to_owned();
+    }
+    random_hex()
+}
+
+/// 96 random bits as hexadecimal characters.
+pub(crate) fn random_hex() -> String {
+    let mut bytes = [0; 12];
+    // An id without randomness still names the request for its client; nothing secret depends on it.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+/// Whether the client asks for text, and for text only.
+pub(crate) fn wants_text(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let kinds: Vec<_> = accepted
+        .flat_map(|value| value.split(','))
+        .map(|kind| kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        .collect();
+    kinds.iter().any(|kind| kind == "text/plain") && !kinds.iter().any(|kind| kind.ends_with("json"))
+}
+
+/// The prefix that a router is nested under: what the original path has before the path the router sees.
+pub(crate) fn mount(parts: &Parts) -> String {
+    let original = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path());
+    original.strip_suffix(parts.uri.path()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_sent_to_those_who_ask_for_it() {
+        let accept = |value: &'static str| HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]);
+        assert!(wants_text(&accept("text/plain")));
+        assert!(wants_text(&accept("Text/Plain;q=0.9, */*")));
+        for other in ["*/*", "application/json, text/plain", "text/html", "application/problem+json,text/plain"] {
+            assert!(!wants_text(&accept(other)), "{other}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The gateway: uploads, jobs and downloads, for those who have a token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use microserve_core::Shutdown;
+use microserve_core::clock::Clock;
+use microserve_core::download::Download;
+use microserve_core::job::{JobStore, Policy};
+use microserve_core::upload::Upload;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::bearer::Verifier;
+use crate::edge::with_edge;
+use crate::{download, jobs, upload};
+
+/// A store that takes longer to find a job or an MP3 is taken for one that can't be reached.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What the gateway needs.
+pub struct Gateway {
+    /// Takes videos in.
+    pub upload: Upload,
+    /// Gives MP3s out.
+    pub download: Download,
+    /// Where jobs are looked up and cancelled.
+    pub jobs: Arc<dyn JobStore>,
+    /// Tells whose a token is.
+    pub verifier: Verifier,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The job's measures.
+    pub policy: Policy,
+    /// Uploads are tasks of it, so that stopping waits for them.
+    pub shutdown: Shutdown,
+}
+
+pub(crate) type Shared = Arc<Gateway>;
+
+/// `POST /upload`, `GET /jobs`, `GET` and `DELETE /jobs/{id}`, `GET` and `HEAD /download`.
+pub fn gateway(gateway: Gateway) -> Router {
+    let patient = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE);
+    let router = Router::new()
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{id}", get(jobs::show).delete(jobs::remove))
+        .route("/download", get(download::download))
+        .layer(patient)
+        .route("/upload", post(upload::upload));
+    with_edge(router.with_state(Arc::new(gateway)))
+}

@@ -1,0 +1,242 @@
+//! Jobs as their owner sees them: listed, shown, cancelled, deleted.
+
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use microserve_core::account::AccountId;
+use microserve_core::blob::{Fid, Sha256};
+use microserve_core::job::{Job, JobId, ListQuery, Phase, State as JobState, Status, change};
+use microserve_core::transcode::{Problem as Why, SourceInfo};
+use serde::{Deserialize, Serialize};
+
+use crate::bearer::Caller;
+use crate::conditional::Validators;
+use crate::edge;
+use crate::gateway::{Gateway, Shared};
+use crate::problem::{Code, Problem};
+
+const DEFAULT_PAGE: usize = 20;
+const LARGEST_PAGE: usize = 100;
+
+/// `GET /jobs`'s parameters.
+#[derive(Deserialize)]
+pub(crate) struct Page {
+    status: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl Page {
+    fn query(self, owner: AccountId) -> Result<ListQuery, Problem> {
+        let invalid = |detail: String| Problem::new(Code::InvalidParameter, detail);
+        let status = self.status.map(|word| word.parse::<Status>().map_err(|err| invalid(format!("`status`: {err}"))));
+        let limit = self.limit.map_or(Some(DEFAULT_PAGE), |text| text.parse().ok());
+        let limit = limit.filter(|limit| (1..=LARGEST_PAGE).contains(limit));
+        let limit = limit.ok_or_else(|| invalid(format!("`limit` is a number from 1 to {LARGEST_PAGE}")))?;
+        let after = self.cursor.map(|text| {
+            parse_cursor(&text).ok_or_else(|| invalid("`cursor` is a `next_cursor` of an earlier page".to_owned()))
+        });
+        Ok(ListQuery { owner, status: status.transpose()?, after: after.transpose()?, limit })
+    }
+}
+
+/// Where a page ends: the time and id of its last job, which is what the list is sorted by.
+fn cursor(job: &Job) -> String {
+    format!("{:x}-{}", job.created_at.as_millisecond(), job.id)
+}
+
+fn parse_cursor(text: &str) -> Option<(Timestamp, JobId)> {
+    let (millis, id) = text.split_once('-')?;
+    let time = Timestamp::from_millisecond(i64::from_str_radix(millis, 16).ok()?).ok()?;
+    Some((time, id.parse().ok()?))
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    jobs: Vec<Shown<'a>>,
+    next_cursor: Option<String>,
+}
+
+/// `GET /jobs`.
+pub(crate) async fn list(
+    State(gateway): State<Shared>,
+    caller: Caller,
+    page: Result<Query<Page>, QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(page) = page.map_err(|_| Problem::new(Code::InvalidParameter, "the query can't be read"))?;
+    let query = page.query(caller.id)?;
+    // One more than is shown tells whether there is another page.
+    let mut jobs = gateway.jobs.list(&ListQuery { limit: query.limit + 1, ..query.clone() }).await?;
+    let more = jobs.len() > query.limit;
+    jobs.truncate(query.limit);
+    let mount = edge::mount(&request.into_parts().0);
+    let next_cursor = jobs.last().filter(|_| more).map(cursor);
+    let list = Listed { jobs: jobs.iter().map(|job| Shown::of(job, &mount)).collect(), next_cursor };
+    Ok((private(), Json(list)).into_response())
+}
+
+/// `GET /jobs/{id}`.
+pub(crate) async fn show(
+    State(gateway): State<Shared>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let job = owned(&gateway, &caller, id).await?;
+    let (parts, _) = request.into_parts();
+    Ok(shown(StatusCode::OK, &job, &edge::mount(&parts), &parts.headers))
+}
+
+/// `DELETE /jobs/{id}`: an unfinished one is cancelled, a finished one deleted with its files.
+pub(crate) async fn remove(
+    State(gateway): State<Shared>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let job = owned(&gateway, &caller, id).await?;
+    let (now, policy) = (gateway.clock.now(), &gateway.policy);
+    let changed = change(&*gateway.jobs, job.id, |job| {
+        if job.status().is_final() { job.delete(now, policy) } else { job.cancel(now, policy) }
+    });
+    let job = changed.await?;
+    if job.status() == Status::Deleted {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let (parts, _) = request.into_parts();
+    Ok(shown(StatusCode::ACCEPTED, &job, &edge::mount(&parts), &HeaderMap::new()))
+}
+
+/// The job of this id, if it is the caller's: somebody else's is as unknown as one that never was.
+async fn owned(gateway: &Gateway, caller: &Caller, id: Result<Path<String>, PathRejection>) -> Result<Job, Problem> {
+    let id: Option<JobId> = id.ok().and_then(|Path(text)| text.parse().ok());
+    let id = id.ok_or_else(|| Problem::new(Code::MalformedId, "a job's id is 24 lower-case hexadecimal characters"))?;
+    let job = gateway.jobs.get(id).await?.filter(|job| job.owner == caller.id && job.status() != Status::Deleted);
+    job.ok_or_else(Problem::not_found)
+}
+
+fn private() -> [(header::HeaderName, HeaderValue); 1] {
+    [(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))]
+}
+
+/// A job with its version as `ETag`, or nothing but that if the client has it.
+fn shown(status: StatusCode, job: &Job, mount: &str, headers: &HeaderMap) -> Response {
+    let validators = Validators { etag: format!("\"{}\"", job.version), modified: None };
+    let mut response = if validators.not_modified(headers) {
+        (StatusCode::NOT_MODIFIED, private()).into_response()
+    } else {
+        (status, private(), Json(Shown::of(job, mount))).into_response()
+    };
+    if let Ok(etag) = HeaderValue::try_from(validators.etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// A job as clients see it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    job_id: JobId,
+    status: Status,
+    phase: Option<Phase>,
+    /// In 0..=1.
+    progress: f64,
+    attempts: u32,
+    filename: &'a str,
+    video_fid: &'a Fid,
+    mp3_fid: Option<&'a Fid>,
+    error: Option<&'a Why>,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    source: Option<Source<'a>>,
+    output: Option<Made>,
+    mail: Option<&'static str>,
+    links: Links,
+}
+
+/// What the video was found to be.
+#[derive(Serialize)]
+struct Source<'a> {
+    container: &'a str,
+    codec: Option<&'a str>,
+    channels: Option<u16>,
+    sample_rate: Option<u32>,
+    duration: Option<f64>,
+    title: Option<&'a str>,
+}
+
+/// The MP3.
+#[derive(Serialize)]
+struct Made {
+    bitrate: u32,
+    duration: f64,
+    size: u64,
+    sha256: Sha256,
+}
+
+impl<'a> Shown<'a> {
+    fn of(job: &'a Job, mount: &str) -> Self {
+        let phase = if let JobState::Converting { phase, .. } = &job.state { Some(*phase) } else { None };
+        let error = if let JobState::Failed { problem } = &job.state { Some(problem) } else { None };
+        let output = job.output.as_ref().filter(|_| job.mp3().is_some());
+        let made = output.map(|o| Made { bitrate: o.bitrate, duration: o.duration, size: o.size, sha256: o.sha256 });
+        Self {
+            job_id: job.id,
+            status: job.status(),
+            phase,
+            progress: job.progress,
+            attempts: job.attempt,
+            filename: &job.filename,
+            video_fid: &job.video,
+            mp3_fid: job.mp3(),
+            error,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            source: job.source.as_ref().map(Source::of),
+            output: made,
+            mail: job.mail.as_str(),
+            links: Links::of(job, mount),
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    fn of(info: &'a SourceInfo) -> Self {
+        let audio = info.audio();
+        Self {
+            container: &info.container,
+            codec: audio.map(|track| track.codec.as_str()),
+            channels: audio.map(|track| track.channels),
+            sample_rate: audio.map(|track| track.sample_rate),
+            duration: audio.and_then(|track| track.duration),
+            title: info.title.as_deref(),
+        }
+    }
+}
+
+/// Where to go from a job.
+#[derive(Serialize)]
+pub(crate) struct Links {
+    #[serde(rename = "self")]
+    this: String,
+    /// Once there is an MP3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    download: Option<String>,
+}
+
+impl Links {
+    pub(crate) fn of(job: &Job, mount: &str) -> Self {
+        let download = job.mp3().map(|fid| format!("{mount}/download?fid={fid}"));
+        Self { this: format!("{mount}/jobs/{}", job.id), download }
+    }
+
+    pub(crate) fn this(&self) -> &str {
+        &self.this
+    }
+}
