@@ -1,1 +1,24 @@
-//! microserve turns uploaded videos into MP3s.
+//! microserve turns uploaded videos into MP3s: log in, upload, wait for the mail, download.
+//!
+//! This crate is what people depend on: it re-exports the [`core`] with its ports and use-cases and the adapters that
+//! come with it, and it assembles them into a [`server::Server`] by URL. The binary `microserve` is its command line.
+//!
+//! - To convert a file in your own program, take [`transcoder::NativeTranscoder`].
+//! - To put the gateway into your own axum app, take [`http::gateway`].
+//! - To keep blobs, accounts, jobs, messages or mails elsewhere, implement the port's trait, run its suite from
+//!   `core::conformance` on it, and add it to a [`registry::Registry`].
+//!
+#![doc = include_str!("../../README.md")]
+
+pub mod cli;
+pub mod config;
+mod keys;
+pub mod registry;
+pub mod server;
+mod telemetry;
+
+pub use microserve_core as core;
+pub use microserve_filesystem as filesystem;
+pub use microserve_http as http;
+pub use microserve_sqlite as sqlite;
+pub use microserve_transcoder as transcoder;

@@ -1,2 +1,5 @@
-//! The all-in-one server and command line.
-fn main() {}
+//! The all-in-one server and the command line.
+
+fn main() -> std::process::ExitCode {
+    microserve::cli::main()
+}

@@ -1,0 +1,126 @@
+//! The command line.
+//!
+//! Exit codes: 0 done · 1 something failed · 2 the command line is wrong · 3 the file can't be converted ·
+//! 4 a file can't be read or written · 5 the output exists already · 130 interrupted.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod convert;
+mod demo;
+mod probe;
+mod serve;
+mod user;
+
+/// Turns uploaded videos into MP3s: log in, upload, wait for the mail, download.
+///
+/// Try it: `microserve demo` shows the whole way, `microserve convert VIDEO` converts a file without any server.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 something failed; 2 the command line is wrong; 3 the file can't be \
+converted; 4 a file can't be read or written; 5 the output exists already; 130 interrupted.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in one process: gateway, converter, notifier, with all data in one folder
+    Serve(Box<crate::config::Serve>),
+    /// Add, list, change or remove accounts, also beside a running server
+    User(Box<user::User>),
+    /// Turn a video or audio file into an MP3, without any server
+    Convert(convert::Convert),
+    /// Say what is in a file and whether it can be converted
+    Probe(probe::Probe),
+    /// Show the whole way with curl: a server in a temporary folder, log in, upload, mail, download
+    Demo(demo::Demo),
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::User(args) => user::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Probe(args) => probe::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// What a command ends with when it does not succeed.
+#[derive(Debug)]
+struct Failure {
+    /// The process's exit code.
+    code: u8,
+    error: Box<dyn Error + Send + Sync>,
+}
+
+impl Failure {
+    const NOT_CONVERTIBLE: u8 = 3;
+    const FILE: u8 = 4;
+    const EXISTS: u8 = 5;
+    const INTERRUPTED: u8 = 130;
+
+    fn new(code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(1, error)
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Writes a line for people to standard error. That nobody reads it is no reason to fail.
+fn say(line: &str) {
+    use std::io::Write;
+    let _nobody_listens = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Writes a line of results to standard output.
+fn print(line: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    writeln!(std::io::stdout(), "{line}")
+}
+
+fn complain(failure: &Failure) {
+    let mut text = format!("microserve: {}", failure.error);
+    let mut source = failure.error.source();
+    while let Some(err) = source {
+        text.push_str(&format!(": {err}"));
+        source = err.source();
+    }
+    say(&text);
+}
+
+/// A runtime for a command, with as many threads as the machine has processors.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

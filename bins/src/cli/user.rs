@@ -1,0 +1,204 @@
+//! `microserve user`: accounts. Works on the stores themselves, so no server is needed, and none is disturbed.
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email};
+use microserve_core::clock::{Clock, SystemClock};
+use microserve_core::job::{ChangeError, JobStore, ListQuery, Policy, change};
+use microserve_core::password::Passwords;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{Failure, Outcome, print, runtime, say};
+use crate::config::Stores;
+use crate::registry::Registry;
+
+/// Add, list, change or remove accounts.
+#[derive(Args)]
+pub(super) struct User {
+    #[command(subcommand)]
+    action: Action,
+
+    #[command(flatten)]
+    stores: Stores,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Add an account; without --password-stdin a password is made and printed once
+    Add {
+        /// Its e-mail address, which is also its name
+        email: Email,
+        /// Read the password from standard input (one line)
+        #[arg(long)]
+        password_stdin: bool,
+        /// Let it see to other people's things
+        #[arg(long)]
+        admin: bool,
+    },
+    /// List all accounts
+    List,
+    /// Give an account a new password; its tokens are void within a minute
+    Passwd {
+        /// Its e-mail address
+        email: Email,
+        /// Read the password from standard input (one line)
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Lock an account out
+    Disable {
+        /// Its e-mail address
+        email: Email,
+    },
+    /// Let a locked-out account in again
+    Enable {
+        /// Its e-mail address
+        email: Email,
+    },
+    /// Remove an account with all its jobs and files
+    Remove {
+        /// Its e-mail address
+        email: Email,
+    },
+}
+
+pub(super) fn run(args: &User) -> Outcome {
+    runtime()?.block_on(async {
+        let registry = Registry::embedded();
+        let accounts = registry.accounts.open(&args.stores.accounts_url()?).await?;
+        match &args.action {
+            Action::Add { email, password_stdin, admin } => add(&*accounts, email, *password_stdin, *admin).await,
+            Action::List => list(&*accounts).await,
+            Action::Passwd { email, password_stdin } => passwd(&*accounts, email, *password_stdin).await,
+            Action::Disable { email } => disable(&*accounts, email, true).await,
+            Action::Enable { email } => disable(&*accounts, email, false).await,
+            Action::Remove { email } => {
+                let jobs = registry.jobs.open(&args.stores.jobs_url()?).await?;
+                remove(&*accounts, jobs, email).await
+            }
+        }
+    })
+}
+
+async fn add(accounts: &dyn AuthStore, email: &Email, from_stdin: bool, admin: bool) -> Outcome {
+    let (password, made) = password(from_stdin)?;
+    let account = account(email, password.clone(), admin).await?;
+    match accounts.insert(&account).await {
+        Ok(()) => {}
+        Err(AuthError::AlreadyExists) => {
+            return Err(Failure::new(
+                1,
+                format!("there is an account {email} already; `microserve user passwd {email}` changes its password"),
+            ));
+        }
+        Err(err) => return Err(err.into()),
+    }
+    say(&format!("added {email}"));
+    tell(&password, made)
+}
+
+/// A new account with a hashed password.
+pub(super) async fn account(email: &Email, password: SecretString, admin: bool) -> Result<Account, Failure> {
+    let now = SystemClock.now();
+    let password = Passwords::new(1)?.hash(password).await?;
+    let id = AccountId::random();
+    Ok(Account {
+        id,
+        email: email.clone(),
+        password,
+        admin,
+        disabled: false,
+        created_at: now,
+        password_changed_at: now,
+    })
+}
+
+async fn list(accounts: &dyn AuthStore) -> Outcome {
+    let mut after = None;
+    loop {
+        let page = accounts.list(after.as_ref(), 100).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.email.clone());
+        for account in page {
+            let admin = if account.admin { "  admin" } else { "" };
+            let disabled = if account.disabled { "  disabled" } else { "" };
+            print(&format!("{}  {}{admin}{disabled}", account.created_at.strftime("%Y-%m-%d"), account.email))?;
+        }
+    }
+}
+
+async fn passwd(accounts: &dyn AuthStore, email: &Email, from_stdin: bool) -> Outcome {
+    let account = find(accounts, email).await?;
+    let (password, made) = password(from_stdin)?;
+    let hash = Passwords::new(1)?.hash(password.clone()).await?;
+    accounts.set_password(account.id, &hash, SystemClock.now()).await?;
+    say(&format!("changed the password of {email}"));
+    tell(&password, made)
+}
+
+async fn disable(accounts: &dyn AuthStore, email: &Email, disabled: bool) -> Outcome {
+    let account = find(accounts, email).await?;
+    accounts.set_disabled(account.id, disabled).await?;
+    say(&format!("{} {email}", if disabled { "disabled" } else { "enabled" }));
+    Ok(())
+}
+
+/// The account goes first, so that nothing new begins; a running server's relay then removes the files.
+async fn remove(accounts: &dyn AuthStore, jobs: Arc<dyn JobStore>, email: &Email) -> Outcome {
+    let account = find(accounts, email).await?;
+    accounts.set_disabled(account.id, true).await?;
+    let (now, policy) = (SystemClock.now(), Policy::default());
+    let mut removed = 0;
+    loop {
+        let page = jobs.list(&ListQuery { owner: account.id, status: None, after: None, limit: 100 }).await?;
+        if page.is_empty() {
+            break;
+        }
+        for job in page {
+            let deleted = change(&*jobs, job.id, |job| {
+                let job = if job.status().is_final() { job } else { job.cancel(now, &policy)? };
+                job.delete(now, &policy)
+            });
+            match deleted.await {
+                Ok(_) | Err(ChangeError::Gone | ChangeError::NotPossible(_)) => removed += 1,
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+    accounts.delete(account.id).await?;
+    say(&format!("removed {email} and {removed} jobs; the server deletes their files while it runs"));
+    Ok(())
+}
+
+async fn find(accounts: &dyn AuthStore, email: &Email) -> Result<Account, Failure> {
+    let account = accounts.find(email).await?;
+    account.ok_or_else(|| Failure::new(1, format!("there is no account {email}; `microserve user list` shows all")))
+}
+
+/// The password from standard input, or one that is made: 120 random bits.
+fn password(from_stdin: bool) -> Result<(SecretString, bool), Failure> {
+    if !from_stdin {
+        return Ok((make_password()?, true));
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok((SecretString::from(line.trim_end_matches(['\r', '\n']).to_owned()), false))
+}
+
+/// A password of 24 characters that can be told apart when read aloud.
+pub(super) fn make_password() -> Result<SecretString, Failure> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0; 24];
+    getrandom::fill(&mut random).map_err(|err| Failure::new(1, format!("no random numbers: {err}")))?;
+    let text: String = random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect();
+    Ok(SecretString::from(text))
+}
+
+fn tell(password: &SecretString, made: bool) -> Outcome {
+    if made {
+        say("its password, shown this once:");
+        print(password.expose_secret())?;
+    }
+    Ok(())
+}

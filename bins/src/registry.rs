@@ -1,0 +1,180 @@
+//! The registry: which adapter a URL's scheme stands for. The only file that names adapters.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use microserve_core::BoxError;
+use microserve_core::account::AuthStore;
+use microserve_core::blob::BlobStore;
+use microserve_core::job::JobStore;
+use microserve_core::mail::Mailer;
+use microserve_core::open::SecretUrl;
+use microserve_core::queue::Queue;
+use microserve_core::transcode::Transcoder;
+use microserve_filesystem::{FileBlobs, FileMailer};
+use microserve_sqlite::Sqlite;
+use microserve_transcoder::NativeTranscoder;
+
+/// The two blob stores that a `--blobs` URL stands for.
+#[derive(Clone)]
+pub struct Blobs {
+    /// Uploaded videos.
+    pub videos: Arc<dyn BlobStore>,
+    /// Finished MP3s.
+    pub mp3s: Arc<dyn BlobStore>,
+}
+
+type Opener<T> = Arc<dyn Fn(SecretUrl) -> BoxFuture<'static, Result<T, BoxError>> + Send + Sync>;
+
+/// The adapters of one port, by scheme.
+pub struct Schemes<T> {
+    port: &'static str,
+    openers: BTreeMap<String, Opener<T>>,
+}
+
+impl<T> Schemes<T> {
+    fn new(port: &'static str) -> Self {
+        Self { port, openers: BTreeMap::new() }
+    }
+
+    /// Adds an adapter, or replaces the one of this scheme.
+    pub fn add<F, R>(&mut self, scheme: &str, open: F)
+    where
+        F: Fn(SecretUrl) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<T, BoxError>> + Send + 'static,
+    {
+        self.openers.insert(scheme.to_owned(), Arc::new(move |url| open(url).boxed()));
+    }
+
+    /// Opens the adapter that the URL's scheme stands for.
+    ///
+    /// # Errors
+    /// [`OpenError::UnknownScheme`] with those that are known, or [`OpenError::Failed`] with the adapter's own words.
+    pub async fn open(&self, url: &SecretUrl) -> Result<T, OpenError> {
+        let Some(open) = self.openers.get(url.scheme()) else {
+            let known = self.openers.keys().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", ");
+            return Err(OpenError::UnknownScheme { port: self.port, scheme: url.scheme().to_owned(), known });
+        };
+        open(url.clone()).await.map_err(|source| OpenError::Failed { port: self.port, url: url.clone(), source })
+    }
+}
+
+/// Every port's adapters. A value, not a global: add your own schemes to it and pass it on.
+pub struct Registry {
+    /// Account stores.
+    pub accounts: Schemes<Arc<dyn AuthStore>>,
+    /// Job stores.
+    pub jobs: Schemes<Arc<dyn JobStore>>,
+    /// Blob stores.
+    pub blobs: Schemes<Blobs>,
+    /// Queues.
+    pub queue: Schemes<Arc<dyn Queue>>,
+    /// Mailers.
+    pub mailer: Schemes<Arc<dyn Mailer>>,
+    /// Transcoders.
+    pub transcoder: Schemes<Arc<dyn Transcoder>>,
+}
+
+impl Registry {
+    /// Nothing registered.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            accounts: Schemes::new("accounts"),
+            jobs: Schemes::new("jobs"),
+            blobs: Schemes::new("blobs"),
+            queue: Schemes::new("queue"),
+            mailer: Schemes::new("mailer"),
+            transcoder: Schemes::new("transcoder"),
+        }
+    }
+
+    /// The embedded adapters: `sqlite:`, `file:` and `native:`.
+    #[must_use]
+    pub fn embedded() -> Self {
+        let mut registry = Self::empty();
+        let files = Arc::new(SqliteFiles::default());
+        let shared = Arc::clone(&files);
+        registry.accounts.add("sqlite", move |url| {
+            let files = Arc::clone(&shared);
+            async move { Ok(Arc::new(files.open(&url).await?.accounts()) as Arc<dyn AuthStore>) }
+        });
+        let shared = Arc::clone(&files);
+        registry.jobs.add("sqlite", move |url| {
+            let files = Arc::clone(&shared);
+            async move { Ok(Arc::new(files.open(&url).await?.jobs()) as Arc<dyn JobStore>) }
+        });
+        registry.queue.add("sqlite", move |url| {
+            let files = Arc::clone(&files);
+            async move { Ok(Arc::new(files.open(&url).await?.queue()) as Arc<dyn Queue>) }
+        });
+        registry.blobs.add("file", |url| async move {
+            let dir = path_of(&url)?;
+            let videos = Arc::new(FileBlobs::open(dir.join("videos")).await?);
+            let mp3s = Arc::new(FileBlobs::open(dir.join("mp3s")).await?);
+            Ok(Blobs { videos, mp3s })
+        });
+        registry
+            .mailer
+            .add("file", |url| async move { Ok(Arc::new(FileMailer::open(path_of(&url)?).await?) as Arc<dyn Mailer>) });
+        registry
+            .transcoder
+            .add("native", |_url| async { Ok(Arc::new(NativeTranscoder::default()) as Arc<dyn Transcoder>) });
+        registry
+    }
+}
+
+/// SQLite files that are open: accounts, jobs and queue of one file share its one writer.
+#[derive(Default)]
+struct SqliteFiles(Mutex<BTreeMap<PathBuf, Sqlite>>);
+
+impl SqliteFiles {
+    async fn open(&self, url: &SecretUrl) -> Result<Sqlite, BoxError> {
+        let path = path_of(url)?;
+        if let Some(open) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&path) {
+            return Ok(open.clone());
+        }
+        if let Some(folder) = path.parent() {
+            tokio::fs::create_dir_all(folder).await?;
+        }
+        let file = Sqlite::open(&path).await?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path, file.clone());
+        Ok(file)
+    }
+}
+
+/// The path in `file:///path` or `sqlite:///path`.
+fn path_of(url: &SecretUrl) -> Result<PathBuf, BoxError> {
+    let as_file = url.expose().replacen(url.scheme(), "file", 1);
+    let parsed = url::Url::parse(&as_file)?;
+    parsed.to_file_path().map_err(|()| format!("{url} names no file: write {}:///the/path", url.scheme()).into())
+}
+
+/// Why an adapter could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// No adapter of this port is registered for the scheme.
+    #[error("{port}: no adapter for {scheme}: here; there are {known}")]
+    UnknownScheme {
+        /// The port.
+        port: &'static str,
+        /// The scheme that was asked for.
+        scheme: String,
+        /// The schemes that there are.
+        known: String,
+    },
+    /// The adapter could not be opened.
+    #[error("{port}: could not open {url}")]
+    Failed {
+        /// The port.
+        port: &'static str,
+        /// What was to be opened.
+        url: SecretUrl,
+        /// What the adapter says.
+        source: BoxError,
+    },
+}

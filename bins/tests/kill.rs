@@ -1,0 +1,135 @@
+//! kill -9 of the whole server at random moments while uploads run: nothing accepted is lost, nothing is doubled.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Client, exe};
+use futures_util::stream;
+use microserve_testkit::server::{Server, add_user, files_below, free_port};
+use microserve_testkit::{judge, media};
+use reqwest::multipart::{Form, Part};
+use reqwest::{Body, StatusCode};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+const KILLS: usize = 25;
+const UPLOADERS: usize = 20;
+const SECONDS: u32 = 2;
+
+/// xorshift64*: the same moments for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % n
+    }
+}
+
+/// Uploads again and again, slowly enough to be hit, and remembers what was acknowledged.
+async fn keep_uploading(client: Client, video: Bytes, over: Arc<AtomicBool>, acknowledged: Arc<Mutex<Vec<String>>>) {
+    let mut done = 0;
+    while done < 3 && !(done > 0 && over.load(Ordering::Relaxed)) {
+        let pieces: Vec<_> = video.chunks(video.len().div_ceil(8)).map(Bytes::copy_from_slice).collect();
+        let slow = stream::unfold(pieces.into_iter(), |mut pieces| async move {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            Some((Ok::<_, std::io::Error>(pieces.next()?), pieces))
+        });
+        let part = Part::stream_with_length(Body::wrap_stream(slow), video.len() as u64).file_name("tone.mp4");
+        match client.post_form(Form::new().part("file", part)).await {
+            Ok(answer) if answer.status() == StatusCode::ACCEPTED => {
+                // The answer itself may be cut: then the client has no acknowledgement.
+                if let Ok(body) = answer.json::<Value>().await {
+                    acknowledged.lock().await.push(body["job_id"].as_str().unwrap().to_owned());
+                    done += 1;
+                }
+            }
+            Ok(answer) => {
+                let status = answer.status();
+                assert!(status == 503 || status == 429, "a killed server answers nothing, a living one 202: {status}");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_accepted_is_lost_when_the_server_is_killed() {
+    let seed = std::env::var("MICROSERVE_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x5eed_u64);
+    println!("seed {seed} (MICROSERVE_SEED), {KILLS} kills, {UPLOADERS} uploaders");
+    let mut random = Random(seed | 1);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let password = add_user(exe(), &data, "anna@example.com");
+    let port = free_port();
+    let mut server = Server::start_on(exe(), &data, port, &["--log", "warn"]);
+    let client = Client::login(&server.url, "anna@example.com", &password).await;
+
+    let (over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let video = Bytes::from(std::fs::read(media::tone_mp4(SECONDS)).unwrap());
+    let uploaders: Vec<_> = (0..UPLOADERS)
+        .map(|_| tokio::spawn(keep_uploading(client.clone(), video.clone(), over.clone(), acknowledged.clone())))
+        .collect();
+    for _ in 0..KILLS {
+        tokio::time::sleep(Duration::from_millis(30 + random.below(600))).await;
+        server.kill();
+        server = Server::start_on(exe(), &data, port, &["--log", "warn"]);
+    }
+    over.store(true, Ordering::Relaxed);
+    for uploader in uploaders {
+        uploader.await.unwrap();
+    }
+
+    let acknowledged = acknowledged.lock().await.clone();
+    assert!(acknowledged.len() >= UPLOADERS, "the uploads went on between the kills");
+    for id in &acknowledged {
+        client.until_final(id, Duration::from_secs(180)).await;
+    }
+    let jobs = client.jobs().await;
+    let accepted: Vec<_> = jobs.iter().filter(|job| job["status"] != "uploading").collect();
+    for job in &accepted {
+        client.until_final(job["job_id"].as_str().unwrap(), Duration::from_secs(180)).await;
+    }
+
+    // Every acknowledged job has its MP3, which decodes and is as long as its video; no two share one.
+    let mut fids = BTreeSet::new();
+    for id in &acknowledged {
+        let job = client.job(id).await;
+        assert_eq!(job["status"], "done", "lost: {job}");
+        let fid = job["mp3_fid"].as_str().unwrap().to_owned();
+        let mp3 = folder.path().join("one.mp3");
+        client.download(&fid, &mp3).await;
+        judge::assert_clean(&mp3);
+        assert!((judge::duration(&mp3) - f64::from(SECONDS)).abs() < 0.001, "the MP3 of {id} has the wrong length");
+        assert!(fids.insert(fid), "two jobs share an MP3");
+    }
+    let ids: BTreeSet<_> = acknowledged.iter().collect();
+    assert_eq!(ids.len(), acknowledged.len(), "acknowledged twice");
+
+    // A mail for every final job: one file each, since the same job's mail has the same name.
+    let finals = accepted.len();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let mails = loop {
+        let mails =
+            files_below(&data.join("mail")).iter().filter(|p| p.extension().is_some_and(|e| e == "eml")).count();
+        if mails >= finals || std::time::Instant::now() > deadline {
+            break mails;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    println!(
+        "acknowledged {}, recovered {}, mails {mails}, lost 0, duplicated 0, unexpected 0",
+        acknowledged.len(),
+        finals - acknowledged.len()
+    );
+    assert_eq!(mails, finals, "one mail for each final job");
+    assert!(server.stop().success(), "and the server still stops in order");
+}
