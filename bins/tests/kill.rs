@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{Client, exe};
 use futures_util::stream;
+use microserve::core::blob::{BlobInfo, BlobStore};
+use microserve::filesystem::FileBlobs;
 use microserve_testkit::server::{Server, add_user, files_below, free_port};
 use microserve_testkit::{judge, media};
 use reqwest::multipart::{Form, Part};
@@ -99,9 +101,10 @@ async fn nothing_accepted_is_lost_when_the_server_is_killed() {
         client.until_final(job["job_id"].as_str().unwrap(), Duration::from_secs(180)).await;
     }
 
-    // Every acknowledged job has its MP3, which decodes and is as long as its video; no two share one.
-    let mut fids = BTreeSet::new();
-    for id in &acknowledged {
+    // Every accepted job, acknowledged or not, has its MP3, which decodes and is as long as its video; no two share one.
+    let mut fids = BTreeMap::new();
+    for job in &accepted {
+        let id = job["job_id"].as_str().unwrap();
         let job = client.job(id).await;
         assert_eq!(job["status"], "done", "lost: {job}");
         let fid = job["mp3_fid"].as_str().unwrap().to_owned();
@@ -109,8 +112,12 @@ async fn nothing_accepted_is_lost_when_the_server_is_killed() {
         client.download(&fid, &mp3).await;
         judge::assert_clean(&mp3);
         assert!((judge::duration(&mp3) - f64::from(SECONDS)).abs() < 0.001, "the MP3 of {id} has the wrong length");
-        assert!(fids.insert(fid), "two jobs share an MP3");
+        fids.insert(id.to_owned(), fid);
     }
+    let distinct: BTreeSet<_> = fids.values().collect();
+    assert_eq!(distinct.len(), accepted.len(), "two jobs share an MP3");
+    let lost: Vec<_> = acknowledged.iter().filter(|id| !fids.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "lost: {lost:?}");
     let ids: BTreeSet<_> = acknowledged.iter().collect();
     assert_eq!(ids.len(), acknowledged.len(), "acknowledged twice");
 
@@ -125,11 +132,23 @@ async fn nothing_accepted_is_lost_when_the_server_is_killed() {
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     };
-    println!(
-        "acknowledged {}, recovered {}, mails {mails}, lost 0, duplicated 0, unexpected 0",
-        acknowledged.len(),
-        finals - acknowledged.len()
-    );
     assert_eq!(mails, finals, "one mail for each final job");
     assert!(server.stop().success(), "and the server still stops in order");
+
+    // What lies in the store belongs to accepted jobs: one committed MP3 each, and perhaps some that killed workers did
+    // not come to commit and the collector has not come to yet.
+    let store = FileBlobs::open(data.join("blobs/mp3s")).await.unwrap();
+    let blobs = store.list(None, 10_000).await.unwrap();
+    let of = |blob: &BlobInfo| fids.get(&blob.meta.job.to_string());
+    let unexpected = blobs.iter().filter(|blob| of(blob).is_none()).count();
+    let committed = blobs.iter().filter(|blob| of(blob).is_some_and(|fid| *fid == blob.fid.to_string())).count();
+    assert_eq!((unexpected, committed), (0, finals));
+    println!(
+        "acknowledged {}, recovered {}, lost {}, duplicated {}, unexpected {unexpected}, mails {mails}, to be collected {}",
+        acknowledged.len(),
+        finals - acknowledged.len(),
+        lost.len(),
+        committed - finals,
+        blobs.len() - committed,
+    );
 }
