@@ -223,10 +223,17 @@ impl Convert {
         let (duration, bitrate) = (transcoded.duration(), transcoded.bitrate);
         let output = Output { fid, size: stored.size, sha256: stored.sha256, duration, bitrate };
         let (now, policy) = (self.clock.now(), &self.policy);
+        let mut already = None;
         let committed = change(&*self.jobs, job.id, |row| {
+            already = row.output.as_ref().is_some_and(|output| output.fid == fid).then(|| row.clone());
             row.complete(job.epoch, transcoded.source.clone(), output.clone(), now, policy)
         });
-        match committed.await {
+        let committed = match committed.await {
+            // Our own change was made, its answer was lost, and the job has gone on since: the MP3 is the job's.
+            Err(ChangeError::NotPossible(err)) => already.ok_or(ChangeError::NotPossible(err)),
+            committed => committed,
+        };
+        match committed {
             Ok(done) => {
                 let took = job.started_at.map_or(Duration::ZERO, |at| since(now, at));
                 info!(job.id = %done.id, size_bytes = stored.size, duration_s = duration, took_ms = took.as_millis(), "converted job {}", done.id);

@@ -97,9 +97,15 @@ impl Upload {
         }
         self.inspect(&info).await?;
         let (now, policy) = (self.clock.now(), &self.policy);
-        match change(&*self.jobs, job.id, |job| job.accept(info.size, now, policy)).await {
+        let mut already = None;
+        let accepted = change(&*self.jobs, job.id, |row| {
+            already = row.accepted_at.map(|_| row.clone());
+            row.accept(info.size, now, policy)
+        });
+        match accepted.await {
             Ok(accepted) => Ok(accepted),
-            Err(ChangeError::Gone | ChangeError::NotPossible(_)) => Err(UploadError::Cancelled),
+            // Nobody else accepts it: the answer to our own change was lost, and the job has gone on since.
+            Err(ChangeError::Gone | ChangeError::NotPossible(_)) => already.ok_or(UploadError::Cancelled),
             Err(ChangeError::Store(err)) if err.is_retryable() => Err(UploadError::Unknown(err.into())),
             Err(ChangeError::Store(err)) => Err(UploadError::Internal(err.into())),
         }
@@ -136,11 +142,15 @@ impl Upload {
         problem.map_or(Ok(()), |problem| Err(UploadError::Unusable(problem)))
     }
 
-    /// The blob first: as long as the row is there, the relay knows of it.
+    /// The blob first: as long as the row is there, the relay knows of it. A job that was accepted after all stays.
     async fn clean_up(&self, job: &Job) {
         let outcome = async {
+            let row = self.jobs.get(job.id).await?;
+            if row.as_ref().is_some_and(|row| row.accepted_at.is_some()) {
+                return Ok(());
+            }
             self.videos.delete(&job.video).await.map_err(BoxError::from)?;
-            if let Some(row) = self.jobs.get(job.id).await? {
+            if let Some(row) = row {
                 self.jobs.remove(&row).await?;
             }
             Ok::<_, BoxError>(())

@@ -25,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
 use crate::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fid};
@@ -74,7 +75,10 @@ enum Which {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Life {
     Alive,
-    Frozen,
+    /// Stands still. Whoever waits for it thaws it, because the operation that froze it may be dropped meanwhile.
+    Frozen {
+        until: Instant,
+    },
     /// Died; what it was doing hangs.
     Crashed,
     /// Died, and its connections are closed: whatever it still tries fails and has no effect.
@@ -153,8 +157,24 @@ impl Script {
     /// Waits while the process stands still or has crashed; returns whether it may go on.
     async fn alive(&self) -> bool {
         let mut life = self.life.subscribe();
-        let settled = life.wait_for(|life| matches!(life, Life::Alive | Life::Buried)).await;
-        settled.is_ok_and(|life| *life == Life::Alive)
+        loop {
+            let now = *life.borrow_and_update();
+            let changed = match now {
+                Life::Alive => return true,
+                Life::Buried => return false,
+                Life::Crashed => life.changed().await,
+                Life::Frozen { until } => tokio::select! {
+                    changed = life.changed() => changed,
+                    () = tokio::time::sleep_until(until) => {
+                        self.life.send_if_modified(|life| *life == now && std::mem::replace(life, Life::Alive) == now);
+                        Ok(())
+                    }
+                },
+            };
+            if changed.is_err() {
+                return false;
+            }
+        }
     }
 
     async fn crash<E: Down>(&self) -> E {
@@ -165,10 +185,9 @@ impl Script {
     }
 
     async fn freeze(&self, time: Duration) {
-        self.life.send_if_modified(|life| *life == Life::Alive && std::mem::replace(life, Life::Frozen) == Life::Alive);
-        tokio::time::sleep(time).await;
-        self.life
-            .send_if_modified(|life| *life == Life::Frozen && std::mem::replace(life, Life::Alive) == Life::Frozen);
+        let frozen = Life::Frozen { until: Instant::now() + time };
+        self.life.send_if_modified(|life| *life == Life::Alive && std::mem::replace(life, frozen) == Life::Alive);
+        self.alive().await;
     }
 
     /// Does an operation the way the script wants it.
