@@ -92,8 +92,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
     let handlers: [(QueueName, Arc<dyn Handler>); 2] =
         [(QueueName::VIDEO, Arc::new(convert)), (QueueName::MP3, Arc::new(notify))];
     for (name, handler) in handlers {
-        let worker =
-            Worker { queue: queue.clone(), name, parallel: 1, extend_every: Duration::from_secs(15), handler };
+        let worker = Worker { queue: queue.clone(), name, parallel: 1, extend_every: Duration::from_secs(15), handler };
         let stopping = shutdown.clone();
         shutdown.spawn(async move { worker.run(&stopping).await });
     }
