@@ -4,7 +4,7 @@
 //! One process uploads, converts, mails and relays, and one fault happens to it: at its first operation, at its second,
 //! and so on, until it has fewer. A healthy process goes on. The end is what counts, and two things on the way: an MP3
 //! that was committed is never deleted or replaced, nor is the video of a job that still needs it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "test code")]
 
 use std::collections::HashMap;
 use std::ops::Range;

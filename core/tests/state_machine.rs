@@ -1,4 +1,5 @@
 //! Whatever happens to a job, in whatever order: the rules of its life hold.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 use std::time::Duration;
 
