@@ -5,7 +5,7 @@
 //! the relay, the notifier or a fault may come. Leases last no time at all here: they may run out at any moment, which
 //! also stands for workers that freeze. What is checked: at most one MP3 is ever committed, and it stays; nothing is
 //! lost; every run comes to an end, with the owner told and no file left over.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test code")]
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
