@@ -1,5 +1,7 @@
 //! `microserve serve`: every role in one process.
 
+use std::time::Duration;
+
 use microserve_core::Shutdown;
 use microserve_core::account::AuthStore;
 use tracing::{info, warn};
@@ -17,7 +19,7 @@ pub(super) fn run(config: &Serve) -> Outcome {
     }
     telemetry::start(&config.log);
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
         let server = Server::start(config, &Registry::embedded(), &shutdown).await?;
         welcome(config, &server).await;
@@ -28,7 +30,10 @@ pub(super) fn run(config: &Serve) -> Outcome {
         }
         info!("stopped");
         Ok(())
-    })
+    });
+    // A transcoder that does not listen would keep the process alive for as long as it likes.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
 }
 
 /// Says what to do next.
