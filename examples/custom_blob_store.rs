@@ -45,7 +45,7 @@ struct OneFile(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     /// What there is, and where its bytes begin. Locked for moments only.
-    index: Mutex<BTreeMap<Fid, (BlobInfo, u64)>>,
+    index: Mutex<Index>,
     /// The end of the file. Locked while a record is written, so never by a thread that other tasks wait for.
     tail: Mutex<Tail>,
 }
@@ -77,7 +77,7 @@ impl OneFile {
         Ok(Self(Arc::new(Inner { path, index: Mutex::new(index), tail: Mutex::new(Tail { file, end }) })))
     }
 
-    fn index(&self) -> MutexGuard<'_, BTreeMap<Fid, (BlobInfo, u64)>> {
+    fn index(&self) -> MutexGuard<'_, Index> {
         lock(&self.0.index)
     }
 
@@ -139,8 +139,11 @@ impl Tail {
     }
 }
 
+/// What there is: each blob, and where its bytes begin in the file.
+type Index = BTreeMap<Fid, (BlobInfo, u64)>;
+
 /// Reads all records; returns what there is, and where the last finished record ends.
-fn replay(file: &File) -> io::Result<(BTreeMap<Fid, (BlobInfo, u64)>, u64)> {
+fn replay(file: &File) -> io::Result<(Index, u64)> {
     let (mut file, mut index, mut end) = (BufReader::new(file), BTreeMap::new(), 0);
     loop {
         let mut line = Vec::new();
