@@ -27,9 +27,11 @@ pub(crate) fn with_edge(router: Router) -> Router {
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let words = panic.downcast_ref::<String>().cloned();
-    let words = words.or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()));
-    Problem::internal(format!("panicked: {}", words.unwrap_or_default())).into_response()
+    let words = match panic.downcast::<String>() {
+        Ok(words) => *words,
+        Err(panic) => panic.downcast::<&str>().map_or_else(|_| String::new(), |words| (*words).to_owned()),
+    };
+    Problem::internal(format!("panicked: {words}")).into_response()
 }
 
 async fn dress(request: Request, next: Next) -> Response {
