@@ -7,9 +7,12 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 
 use microserve_core::transcode::{Quality, Sink, TranscodeError};
 use mp3lame_encoder::{
-    Bitrate, BuildError, Builder, DualPcm, EncodeError, Encoder, FlushGap, Mode, MonoPcm, VbrMode,
-    max_required_buffer_size,
+    BuildError, Builder, DualPcm, EncodeError, Encoder, FlushGap, Mode, MonoPcm, VbrMode, max_required_buffer_size,
 };
+
+mod info_tag;
+
+use info_tag::InfoTag;
 
 /// Samples per channel that are given to LAME at once.
 const BLOCK: usize = 4608;
@@ -23,6 +26,8 @@ pub(crate) struct Mp3Writer<'a> {
     rate: u32,
     /// Where the frames begin: behind the ID3 tag.
     start: u64,
+    /// Instead of LAME's own tag, where that has no room.
+    info_tag: Option<InfoTag>,
     samples: u64,
     bytes: u64,
 }
@@ -45,7 +50,15 @@ impl<'a> Mp3Writer<'a> {
         let lame = build(rate, channels, quality).map_err(internal)?;
         let mut sink = BufWriter::with_capacity(64 * 1024, sink);
         sink.write_all(head).map_err(TranscodeError::Sink)?;
-        Ok(Self { lame, sink, buffer: Vec::new(), channels, rate, start: head.len() as u64, samples: 0, bytes: 0 })
+        let info_tag = match quality {
+            Quality::Cbr(kbps) => InfoTag::needed(rate, channels, cbr(kbps, rate)),
+            Quality::Vbr(_) => None,
+        };
+        if let Some(tag) = &info_tag {
+            sink.write_all(tag.placeholder()).map_err(TranscodeError::Sink)?;
+        }
+        let (buffer, start) = (Vec::new(), head.len() as u64);
+        Ok(Self { lame, sink, buffer, channels, rate, start, info_tag, samples: 0, bytes: 0 })
     }
 
     /// Encodes a block of planar samples, one plane per channel.
@@ -77,6 +90,9 @@ impl<'a> Mp3Writer<'a> {
     }
 
     fn write(&mut self) -> Result<(), TranscodeError> {
+        if let Some(tag) = &mut self.info_tag {
+            tag.add(&self.buffer);
+        }
         self.bytes += self.buffer.len() as u64;
         self.sink.write_all(&self.buffer).map_err(TranscodeError::Sink)
     }
@@ -89,8 +105,19 @@ impl<'a> Mp3Writer<'a> {
         self.lame.flush_to_vec::<FlushGap>(&mut self.buffer).map_err(internal)?;
         self.write()?;
 
-        let mut tag = Vec::with_capacity(self.lame.lame_tag_size());
-        if self.lame.lame_tag_encode_to_vec(&mut tag).is_none() {
+        let tag = match self.info_tag.take() {
+            Some(tag) => {
+                let tag = tag.complete(self.samples);
+                self.bytes += tag.len() as u64;
+                tag
+            }
+            None => {
+                let mut tag = Vec::with_capacity(self.lame.lame_tag_size());
+                self.lame.lame_tag_encode_to_vec(&mut tag);
+                tag
+            }
+        };
+        if tag.is_empty() {
             return Err(TranscodeError::Internal("LAME gave no tag frame".into()));
         }
         // Over the placeholder: inserted before it, a player would hear the placeholder as sound.
@@ -130,7 +157,7 @@ fn build(rate: u32, channels: usize, quality: Quality) -> Result<Encoder, BuildE
     match quality {
         Quality::Cbr(kbps) => {
             builder.set_vbr_mode(VbrMode::Off)?;
-            builder.set_brate(cbr(kbps, rate))?;
+            set_bitrate(&mut builder, cbr(kbps, rate))?;
         }
         Quality::Vbr(level) => {
             builder.set_vbr_mode(VbrMode::Mtrh)?;
@@ -142,37 +169,24 @@ fn build(rate: u32, channels: usize, quality: Quality) -> Result<Encoder, BuildE
 }
 
 /// The legal constant bitrate next to the one asked for (ISO/IEC 11172-3 2.4.2.3 and 13818-3 2.4.2.3): 32 to 320
-/// kbit/s from 32 kHz on, up to 160 from 16 kHz on, and LAME stops at 64 below that.
-fn cbr(kbps: u16, rate: u32) -> Bitrate {
-    let most = match rate {
-        32_000.. => 320,
-        16_000.. => 160,
-        _ => 64,
+/// kbit/s from 32 kHz on, 8 to 160 from 16 kHz on, and LAME stops at 64 below that.
+fn cbr(kbps: u16, rate: u32) -> u16 {
+    const MPEG_2: [u16; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    let legal = match rate {
+        32_000.. => &Quality::BITRATES[..],
+        16_000.. => &MPEG_2,
+        _ => &MPEG_2[..8],
     };
-    let least = if rate >= 32_000 { 32 } else { 8 };
-    let legal = BITRATES.into_iter().filter(|b| (least..=most).contains(&(*b as u16)));
-    legal.min_by_key(|b| (*b as u16).abs_diff(kbps)).unwrap_or(Bitrate::Kbps128)
+    legal.iter().copied().min_by_key(|legal| (legal.abs_diff(kbps), std::cmp::Reverse(*legal))).unwrap_or(128)
 }
 
-/// What the wrapper crate has. 56 kbit/s is not among them: 48 or 64 is the nearest.
-const BITRATES: [Bitrate; 16] = [
-    Bitrate::Kbps320,
-    Bitrate::Kbps256,
-    Bitrate::Kbps224,
-    Bitrate::Kbps192,
-    Bitrate::Kbps160,
-    Bitrate::Kbps128,
-    Bitrate::Kbps112,
-    Bitrate::Kbps96,
-    Bitrate::Kbps80,
-    Bitrate::Kbps64,
-    Bitrate::Kbps48,
-    Bitrate::Kbps40,
-    Bitrate::Kbps32,
-    Bitrate::Kbps24,
-    Bitrate::Kbps16,
-    Bitrate::Kbps8,
-];
+/// Sets a constant bitrate in kbit/s.
+#[expect(unsafe_code, reason = "the crate's list of bitrates lacks 56 and 144 kbit/s")]
+fn set_bitrate(builder: &mut Builder, kbps: u16) -> Result<(), BuildError> {
+    // SAFETY: the pointer is the builder's own and valid while it is borrowed; LAME only stores the number.
+    let refused = unsafe { mp3lame_encoder::ffi::lame_set_brate(builder.as_ptr(), kbps.into()) };
+    if refused == 0 { Ok(()) } else { Err(BuildError::BadBRate) }
+}
 
 fn vbr_level(level: u8) -> mp3lame_encoder::Quality {
     use mp3lame_encoder::Quality as Q;
@@ -194,8 +208,10 @@ mod tests {
             (128, 11_025, 64),
             (64, 8_000, 64),
             (40, 22_050, 40),
+            (56, 44_100, 56),
+            (60, 44_100, 64),
         ] {
-            assert_eq!(cbr(kbps, rate) as u16, becomes, "{kbps} kbit/s at {rate} Hz");
+            assert_eq!(cbr(kbps, rate), becomes, "{kbps} kbit/s at {rate} Hz");
         }
     }
 }

@@ -7,6 +7,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{convert, finest, snr};
+use microserve_core::transcode::{Options, Quality};
 use microserve_testkit::{judge, media};
 
 /// Seconds of sound in every file: not a whole number of anybody's frames.
@@ -175,6 +176,47 @@ matrix! {
     adts: [
         untold(cell("a.aac", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
     ];
+}
+
+#[test]
+fn every_constant_bitrate_is_kept() {
+    let source =
+        media::make("noise.wav", &["-f", "lavfi", "-i", "anoisesrc=duration=3:sample_rate=44100:amplitude=0.3"]);
+    for kbps in Quality::BITRATES {
+        let mp3 = convert(&source, &Options { quality: Quality::Cbr(kbps), ..Options::default() }).unwrap();
+        let off = (f64::from(mp3.made.bitrate) / 1000.0 / f64::from(kbps) - 1.0).abs();
+        assert!(off < 0.01, "{kbps} kbit/s became {} bit/s", mp3.made.bitrate);
+        judge::assert_clean(&mp3.path);
+    }
+}
+
+#[test]
+fn the_length_is_exact_at_every_rate_and_bitrate() {
+    for rate in [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000] {
+        for channels in [1, 2] {
+            let source = source(&cell("l.wav", "-c:a pcm_s16le", rate, channels, "pcm_s16le", 0.0));
+            for quality in [Quality::Cbr(32), Quality::Cbr(56), Quality::Cbr(128), Quality::Vbr(0), Quality::Vbr(9)] {
+                let mp3 = convert(&source, &Options { quality, ..Options::default() }).unwrap();
+                let samples = (1.7 * f64::from(rate)).round() as u64;
+                let told = (mp3.made.samples, judge::samples(&mp3.path));
+                assert_eq!(told, (samples, samples), "{rate} Hz, {channels} channels, {quality:?}");
+                judge::assert_clean(&mp3.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_higher_level_of_variable_bitrate_is_smaller() {
+    let source =
+        media::make("noise.wav", &["-f", "lavfi", "-i", "anoisesrc=duration=3:sample_rate=44100:amplitude=0.3"]);
+    let mut last = u32::MAX;
+    for level in 0..=9 {
+        let mp3 = convert(&source, &Options { quality: Quality::Vbr(level), ..Options::default() }).unwrap();
+        assert!(mp3.made.bitrate < last, "level {level}: {} bit/s", mp3.made.bitrate);
+        last = mp3.made.bitrate;
+        judge::assert_clean(&mp3.path);
+    }
 }
 
 #[test]
