@@ -112,6 +112,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
     shutdown.spawn(async move { relay.run(&stopping).await });
 
     let keys = Arc::new(TokenKeys::generate()?);
+    let verifier = Verifier::new(keys.clone(), accounts.clone(), clock.clone());
     let gateway = microserve::http::gateway(Gateway {
         upload: Upload {
             jobs: jobs.clone(),
@@ -124,11 +125,11 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
         },
         download: Download { jobs: jobs.clone(), mp3s },
         jobs,
-        verifier: Verifier::new(keys.clone(), accounts.clone(), clock.clone()),
+        verifier: verifier.clone(),
         clock: clock.clone(),
         policy,
         shutdown: shutdown.clone(),
     });
-    let auth = microserve::http::auth(Auth { login: Login::new(accounts, Passwords::new(1)?), keys, clock });
+    let auth = microserve::http::auth(Auth { login: Login::new(accounts, Passwords::new(1)?), keys, verifier, clock });
     Ok(gateway.merge(auth))
 }

@@ -80,6 +80,8 @@ pub struct Server {
     pub ops_address: SocketAddr,
     /// What it runs on.
     pub stack: Stack,
+    /// The ops port's own: it answers while the rest drains, that it is alive and no longer ready.
+    ops: Shutdown,
 }
 
 impl Server {
@@ -98,9 +100,18 @@ impl Server {
 
         let roles =
             Roles { config, stack: &stack, policy: policy(config), clock: Arc::new(SystemClock), shutdown, work_dir };
-        roles.http(listener, ops_listener)?;
+        let ops = Shutdown::new();
+        roles.http(listener)?;
+        roles.ops(ops_listener, &ops);
         roles.workers(address);
-        Ok(Self { address, ops_address, stack })
+        Ok(Self { address, ops_address, stack, ops })
+    }
+
+    /// Drains `shutdown`, then closes the ops port. Returns whether everything ended within the grace.
+    pub async fn stop(&self, shutdown: &Shutdown, grace: Duration) -> bool {
+        let ended = shutdown.drain(grace).await;
+        self.ops.drain(Duration::from_secs(1)).await;
+        ended
     }
 }
 
@@ -127,7 +138,7 @@ struct Roles<'a> {
 }
 
 impl Roles<'_> {
-    fn http(&self, listener: TcpListener, ops_listener: TcpListener) -> Result<(), BoxError> {
+    fn http(&self, listener: TcpListener) -> Result<(), BoxError> {
         let Stack { accounts, jobs, videos, mp3s, queue, transcoder, .. } = self.stack.clone();
         let keys = Arc::new(keys::load_or_make(&self.config.stores.data.join("keys"), &*self.clock)?);
         let login = Login::new(Arc::clone(&accounts), Passwords::new(processors())?);
@@ -140,26 +151,27 @@ impl Roles<'_> {
             policy: self.policy,
             max_bytes: self.config.max_upload,
         };
+        let verifier = Verifier::new(Arc::clone(&keys), accounts, Arc::clone(&self.clock));
         let gateway = microserve_http::gateway(Gateway {
             upload,
             download: Download { jobs: Arc::clone(&jobs), mp3s },
             jobs,
-            verifier: Verifier::new(Arc::clone(&keys), accounts, Arc::clone(&self.clock)),
+            verifier: verifier.clone(),
             clock: Arc::clone(&self.clock),
             policy: self.policy,
             shutdown: self.shutdown.clone(),
         });
-        let auth = microserve_http::auth(Auth { login, keys, clock: Arc::clone(&self.clock) });
-        let ops = microserve_http::ops(Ops { checks: self.checks(), shutdown: self.shutdown.clone() });
-        self.serve(listener, gateway.merge(auth));
-        self.serve(ops_listener, ops);
+        let auth = microserve_http::auth(Auth { login, keys, verifier, clock: Arc::clone(&self.clock) });
+        let (router, shutdown) = (gateway.merge(auth), self.shutdown.clone());
+        self.shutdown
+            .spawn(async move { microserve_http::serve(listener, router, Limits::default(), &shutdown).await });
         Ok(())
     }
 
-    fn serve(&self, listener: TcpListener, router: axum::Router) {
-        let shutdown = self.shutdown.clone();
-        self.shutdown
-            .spawn(async move { microserve_http::serve(listener, router, Limits::default(), &shutdown).await });
+    fn ops(&self, listener: TcpListener, ops: &Shutdown) {
+        let router = microserve_http::ops(Ops { checks: self.checks(), shutdown: self.shutdown.clone() });
+        let shutdown = ops.clone();
+        ops.spawn(async move { microserve_http::serve(listener, router, Limits::default(), &shutdown).await });
     }
 
     fn checks(&self) -> Vec<Check> {

@@ -72,6 +72,8 @@ async fn bad_uploads_are_told_what_is_wrong_and_leave_nothing() {
 /// The head of a file part, and then some: up to twice the limit.
 fn endless(head: &'static str) -> impl futures_util::Stream<Item = Result<Vec<u8>, std::io::Error>> + Send + 'static {
     futures_util::stream::unfold(0u64, move |sent| async move {
+        // The client looks for an answer only when it has to wait, which on this line it never would.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         let piece = if sent == 0 { head.as_bytes().to_vec() } else { vec![0; 1 << 20] };
         (sent < 2 * LIMIT).then(|| (Ok(piece), sent + (1 << 20)))
     })

@@ -83,10 +83,15 @@ impl Server {
         self.child.wait().expect("the server is gone");
     }
 
-    /// Asks it to stop (SIGTERM) and waits for it.
-    pub fn stop(mut self) -> ExitStatus {
+    /// Asks it to stop (SIGTERM), and goes on.
+    pub fn ask_to_stop(&self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    }
+
+    /// Asks it to stop (SIGTERM) and waits for it.
+    pub fn stop(mut self) -> ExitStatus {
+        self.ask_to_stop();
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(60) {
             if let Some(status) = self.child.try_wait().expect("the server can be waited for") {

@@ -71,17 +71,16 @@ impl Verifier {
 
     /// Whose request it is.
     pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let token = token(headers).ok_or_else(Problem::invalid_token)?;
-        self.verify(token).await.map_err(|InvalidToken| Problem::invalid_token())
+        let claims = self.claims(headers).await?;
+        let email = claims.username.parse().map_err(|_| Problem::invalid_token())?;
+        Ok(Caller { id: claims.sub, email })
     }
 
-    async fn verify(&self, token: &str) -> Result<Caller, InvalidToken> {
-        let claims = self.keys.verify(token, self.clock.now())?;
-        if !self.is_welcome(&claims).await {
-            return Err(InvalidToken);
-        }
-        let email = claims.username.parse().map_err(|_| InvalidToken)?;
-        Ok(Caller { id: claims.sub, email })
+    /// What the request's token says, if it is good and its account is welcome.
+    pub(crate) async fn claims(&self, headers: &HeaderMap) -> Result<Claims, Problem> {
+        let token = basic::scheme(headers, "bearer").ok_or_else(Problem::invalid_token)?;
+        let claims = self.keys.verify(token, self.clock.now()).map_err(|InvalidToken| Problem::invalid_token())?;
+        if self.is_welcome(&claims).await { Ok(claims) } else { Err(Problem::invalid_token()) }
     }
 
     async fn is_welcome(&self, claims: &Claims) -> bool {
@@ -113,11 +112,6 @@ impl Verifier {
         self.known.insert(id, Known { asked_at: now, standing }).await;
         Some(standing)
     }
-}
-
-/// The token of a request, from its `Authorization` header and nowhere else.
-pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
-    basic::scheme(headers, "bearer")
 }
 
 impl FromRequestParts<Shared> for Caller {

@@ -17,10 +17,9 @@ use tokio_util::sync::CancellationToken;
 const IDLE: Duration = Duration::from_secs(30);
 /// Slower than this (bytes per second), measured over [`IDLE`], is an attack or hopeless.
 const SLOWEST: u64 = 4 * 1024;
-/// How much of a refused body is read, and for how long: RFC 9112 §9.6. A client that is cut off while it sends may
-/// never see the answer.
-const LINGER: u64 = 64 << 20;
-const LINGER_TIME: Duration = Duration::from_secs(5);
+/// For how long a refused body is read on: RFC 9112 §9.6. A client that is cut off while it sends may never see the
+/// answer, and on a fast line it sends a lot before it looks for one.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// The bytes of a request.
 pub(crate) struct RequestBody {
@@ -47,18 +46,10 @@ impl RequestBody {
         self.begun
     }
 
-    /// Reads what is left, up to a limit.
+    /// Reads what is left, for a while.
     pub(crate) async fn linger(mut self) {
-        let drain = async {
-            let mut left = LINGER;
-            while let Some(Ok(piece)) = self.next().await {
-                left = left.saturating_sub(piece.len() as u64);
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(LINGER_TIME, drain).await;
+        let drain = async { while let Some(Ok(_)) = self.next().await {} };
+        let _ = timeout(LINGER, drain).await;
     }
 }
 

@@ -13,10 +13,11 @@ use microserve_core::login::Login;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::basic;
+use crate::bearer::Verifier;
 use crate::edge::{wants_text, with_edge};
 use crate::problem::Problem;
 use crate::token::{Claims, LIFETIME, TokenKeys};
-use crate::{basic, bearer};
 
 /// A login that takes longer is given up: the account store hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +28,8 @@ pub struct Auth {
     pub login: Login,
     /// Sign their tokens.
     pub keys: Arc<TokenKeys>,
+    /// Says for others whether a token is good.
+    pub verifier: Verifier,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -62,11 +65,9 @@ async fn login(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Result<Resp
     Ok((no_store, Json(token)).into_response())
 }
 
-/// Says what a token says, if its signature and its times are good.
+/// Says what a token says, if it is as good as the gateway would find it.
 async fn validate(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Result<Json<Claims>, Problem> {
-    let token = bearer::token(&headers).ok_or_else(Problem::invalid_token)?;
-    let claims = auth.keys.verify(token, auth.clock.now()).map_err(|_| Problem::invalid_token())?;
-    Ok(Json(claims))
+    Ok(Json(auth.verifier.claims(&headers).await?))
 }
 
 async fn jwks(State(auth): State<Arc<Auth>>) -> ([(header::HeaderName, HeaderValue); 1], Json<Value>) {

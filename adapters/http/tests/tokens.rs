@@ -174,12 +174,13 @@ async fn keys_rotate_while_tokens_of_the_old_are_good() {
     let token = world.token("anna@example.com").await;
     let new = TokenKeys::generate().unwrap().to_pem();
     let both = Arc::new(TokenKeys::from_pems([world.keys.to_pem().as_str(), new.as_str()]).unwrap());
-    let auth = |keys| {
+    let auth = |keys: Arc<TokenKeys>| {
         let login = microserve_core::login::Login::new(
             world.accounts.clone(),
             microserve_core::password::Passwords::new(1).unwrap(),
         );
-        microserve_http::auth(microserve_http::Auth { login, keys, clock: world.clock.clone() })
+        let verifier = microserve_http::Verifier::new(keys.clone(), world.accounts.clone(), world.clock.clone());
+        microserve_http::auth(microserve_http::Auth { login, keys, verifier, clock: world.clock.clone() })
     };
     let validate = |token: &str| request("POST", "/validate", token).body(Body::empty()).unwrap();
     let claims = common::answer(&auth(both.clone()), validate(&token)).await.json();
@@ -242,6 +243,8 @@ async fn a_disabled_or_deleted_account_is_out_within_a_minute() {
     world.accounts.set_disabled(world.anna.id, true).await.unwrap();
     tokio::time::advance(Duration::from_secs(60)).await;
     world.get(&token, "/jobs").await.expect(401, "invalid_token");
+    let validate = request("POST", "/validate", &token).body(Body::empty()).unwrap();
+    world.send(validate).await.expect(401, "invalid_token");
     world.accounts.set_disabled(world.anna.id, false).await.unwrap();
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(world.get(&token, "/jobs").await.status, StatusCode::OK);

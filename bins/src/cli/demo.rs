@@ -71,7 +71,7 @@ pub(super) fn run(args: &Demo) -> Outcome {
 
     let mp3 = leave(&folder.path().join("mp3_download.mp3"), &stem)?;
     say(&format!("\nThe MP3 is here: {}", mp3.display()));
-    runtime.block_on(shutdown.drain(Duration::from_secs(5)));
+    runtime.block_on(server.stop(&shutdown, Duration::from_secs(5)));
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub(super) fn run(config: &Serve) -> Outcome {
         welcome(config, &server).await;
         wait_for_signal().await?;
         info!("stopping: finishing what was begun");
-        if !shutdown.drain(config.grace).await {
+        if !server.stop(&shutdown, config.grace).await {
             warn!("not everything was finished in time; the next start goes on with it");
         }
         info!("stopped");

@@ -93,17 +93,19 @@ impl World {
             policy,
             max_bytes: LIMIT,
         };
+        let verifier = Verifier::new(keys.clone(), around(accounts.clone()), clock.clone());
         let gateway = microserve_http::gateway(Gateway {
             upload,
             download: Download { jobs: jobs.clone(), mp3s: mp3s.clone() },
             jobs: jobs.clone(),
-            verifier: Verifier::new(keys.clone(), around(accounts.clone()), clock.clone()),
+            verifier: verifier.clone(),
             clock: clock.clone(),
             policy,
             shutdown: shutdown.clone(),
         });
         let login = Login::new(accounts.clone(), Passwords::new(2).unwrap());
-        let app = gateway.merge(microserve_http::auth(Auth { login, keys: keys.clone(), clock: clock.clone() }));
+        let auth = microserve_http::auth(Auth { login, keys: keys.clone(), verifier, clock: clock.clone() });
+        let app = gateway.merge(auth);
         let anna = add_account(&accounts, &*clock, "anna@example.com").await;
         Self { accounts, jobs, videos, mp3s, keys, clock, shutdown, app, anna }
     }
