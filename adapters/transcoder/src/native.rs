@@ -87,7 +87,8 @@ impl Transcoder for NativeTranscoder {
         let mut source = describe(&opened, Some(chosen));
         let info = &mut source.tracks[chosen];
         (info.sample_rate, info.channels) = (run.pcm.rate, u16::try_from(run.pcm.speakers.len()).unwrap_or(0));
-        info.duration = Some(run.seconds);
+        // It was summed up block by block: what is below a microsecond is rounding.
+        info.duration = Some((run.seconds * 1e6).round() / 1e6);
         let lost_packets = run.lost;
         let made = run.output.finish()?;
         let (samples, bitrate) = (made.samples, made.bitrate);

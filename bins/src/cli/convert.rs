@@ -224,7 +224,7 @@ fn report(args: &Convert, transcoded: &Transcoded, size: u64, shown: &str) -> Ou
 
 /// `1:02:03` or `4:05`.
 pub(super) fn clock(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
+    let whole = seconds.max(0.0).round() as u64;
     let (h, m, s) = (whole / 3600, whole / 60 % 60, whole % 60);
     if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
 }
