@@ -45,6 +45,11 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // One line: a decoder that gives up on a damaged file is an error like any other.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        say(&format!("microserve: internal error at {place}"));
+    }));
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => user::run(&args),

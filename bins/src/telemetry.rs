@@ -17,4 +17,9 @@ pub(crate) fn start(filter: &str) {
     } else {
         registry.with(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)).try_init()
     };
+    // A panic is a line like any other. The message may have bytes of a video in it: the place is enough.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "something panicked; a decoder on a damaged video, most likely");
+    }));
 }

@@ -1,4 +1,5 @@
-//! Whatever the bytes are, the transcoder makes an MP3 or gives an error: no panic, no hang, no flood of memory.
+//! Whatever the bytes are, the transcoder makes an MP3 or gives an error: no panic gets out of it, no hang, no flood of
+//! memory.
 #![no_main]
 
 use std::io::Cursor;
@@ -11,7 +12,9 @@ use microserve_transcoder::NativeTranscoder;
 /// A few bytes can claim hours of silence; in seconds of sound, more of it shows nothing new.
 const ENOUGH: f64 = 60.0;
 
-fuzz_target!(|data: &[u8]| {
+// The fuzzer takes every panic for a crash. Those of the decoders that the transcoder catches are none: only one that
+// gets out of it is.
+fuzz_target!(init: std::panic::set_hook(Box::new(|_caught| {})), |data: &[u8]| {
     let transcoder = NativeTranscoder::default();
     let _any_answer_will_do = transcoder.probe(&mut Cursor::new(data));
     let mut mp3 = Cursor::new(Vec::new());
