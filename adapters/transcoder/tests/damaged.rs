@@ -192,6 +192,31 @@ fn a_bomb_is_refused() {
     assert!(matches!(convert_bytes(&wav), Err(TranscodeError::Corrupt { .. })));
 }
 
+/// Headers of pages that claim the most, one behind the other: believing each would mean a checksum over 64 KiB for
+/// every 27 bytes of the file.
+#[test]
+fn pages_within_pages_are_not_all_looked_at() {
+    let good =
+        std::fs::read(media::make("s.opus", &["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "libopus"])).unwrap();
+    let mut fake = b"OggS\0\0".to_vec();
+    fake.resize(26, 0);
+    fake.push(255);
+    let claims = [&fake[..], &[255; 255]].concat();
+    let hostile = [&good[..], &claims.repeat(100_000)].concat();
+    let made = convert_bytes(&hostile).unwrap();
+    assert_eq!(made.samples, convert_bytes(&good).unwrap().samples);
+}
+
+/// Elements of two bytes, millions of them, in the place of sound.
+#[test]
+fn crumbs_in_the_place_of_blocks_end_the_file() {
+    let good =
+        std::fs::read(media::make("s.mka", &["-f", "lavfi", "-i", "sine=duration=1", "-c:a", "libopus"])).unwrap();
+    let hostile = [&good[..], &[0xec, 0x80].repeat(4_000_000)].concat();
+    let made = convert_bytes(&hostile).unwrap();
+    assert_eq!(made.samples, convert_bytes(&good).unwrap().samples);
+}
+
 /// Gives its bytes and then an error.
 struct Failing(Cursor<Vec<u8>>, u64);
 

@@ -23,6 +23,10 @@ use headers::TrackEntry;
 
 /// No element of the headers is larger that is read as a whole.
 const LARGEST_HEADER: u64 = 8 * 1024 * 1024;
+/// No more elements come before the first cluster.
+const MOST_HEADERS: usize = 10_000;
+/// No more elements come between two blocks of a track: a file with more was made to keep somebody busy.
+const MOST_BETWEEN: usize = 1_000_000;
 
 struct Matroska<'a> {
     input: Input<'a>,
@@ -42,7 +46,8 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let (mut tags, mut tracks, mut title) = (Tags::default(), Vec::new(), Tags::default());
     let (mut duration, mut tags_at) = (None, None);
     let mut at = segment;
-    while let Some(element) = element_at(&mut input, at)? {
+    for _ in 0..MOST_HEADERS {
+        let Some(element) = element_at(&mut input, at)? else { break };
         if element.id == id::CLUSTER {
             break;
         }
@@ -101,7 +106,7 @@ impl Packets for Matroska<'_> {
     }
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
-        loop {
+        for _ in 0..MOST_BETWEEN {
             if let Some(frame) = self.frames.pop_front() {
                 self.give(frame, packet);
                 return Ok(Read::Packet);
@@ -129,6 +134,7 @@ impl Packets for Matroska<'_> {
                 _ => return Ok(Read::End),
             }
         }
+        Ok(Read::End)
     }
 }
 

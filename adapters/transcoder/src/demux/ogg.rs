@@ -17,20 +17,19 @@ mod comments;
 mod page;
 mod stream;
 
-use page::{Page, page_at};
+use page::{Page, Pages, page_at};
 use stream::{Clock, Headers};
 
 /// Pages at the start in which every stream must have begun.
-const FIRST_PAGES: usize = 64;
+const FIRST_PAGES: usize = 16;
 /// Pages within which all headers must have been seen.
-const HEADER_PAGES: usize = 4096;
+const HEADER_PAGES: usize = 1024;
 
 struct Ogg<'a> {
     input: Input<'a>,
     /// The serial number of each track's stream.
     serials: Vec<u32>,
-    /// Where the next page begins.
-    at: u64,
+    pages: Pages,
     serial: u32,
     headers: Option<Headers>,
     clock: Clock,
@@ -66,7 +65,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let ogg = Ogg {
         input,
         serials,
-        at: 0,
+        pages: Pages::default(),
         serial: 0,
         headers: None,
         clock: Clock::None,
@@ -94,9 +93,9 @@ fn beginnings(input: &mut Input<'_>) -> Result<Vec<(u32, Vec<u8>)>, TranscodeErr
 
 /// Reads the rest of a stream's headers.
 fn complete(input: &mut Input<'_>, serial: u32, headers: &mut Headers) -> Result<(), TranscodeError> {
-    let (mut at, mut unfinished) = (0, Vec::new());
+    let (mut pages, mut unfinished) = (Pages::default(), Vec::new());
     for _ in 0..HEADER_PAGES {
-        let Some(page) = page::next(input, &mut at)? else { break };
+        let Some(page) = pages.next(input)? else { break };
         if page.serial != serial || page.begins() {
             continue;
         }
@@ -134,7 +133,7 @@ fn last_granule(input: &mut Input<'_>, serial: u32) -> Result<Option<u64>, Trans
 impl Packets for Ogg<'_> {
     fn select(&mut self, track: usize) {
         self.serial = self.serials.get(track).copied().unwrap_or(0);
-        self.at = 0;
+        self.pages = Pages::default();
     }
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
@@ -143,7 +142,7 @@ impl Packets for Ogg<'_> {
                 *packet = ready;
                 return Ok(Read::Packet);
             }
-            let Some(page) = page::next(&mut self.input, &mut self.at)? else { return Ok(Read::End) };
+            let Some(page) = self.pages.next(&mut self.input)? else { return Ok(Read::End) };
             if page.begins() {
                 if page.serial == self.serial && self.position.is_none() && self.headers.is_none() {
                     self.begin(&page);

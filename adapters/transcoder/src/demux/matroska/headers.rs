@@ -10,6 +10,10 @@ use crate::input::Input;
 use crate::span::Span;
 use crate::tags::{Key, Tags};
 
+/// No more tracks, and fields of attachments, are looked at.
+const MOST_TRACKS: usize = 1000;
+const MOST_ATTACHMENT_FIELDS: usize = 10_000;
+
 /// A track as the file describes it.
 pub(super) struct TrackEntry {
     /// What its blocks call it.
@@ -63,9 +67,8 @@ pub(super) fn tags(all: &[u8], tags: &mut Tags) {
 /// The first attached picture, if it is not too large.
 pub(super) fn cover(input: &mut Input<'_>, attachments: &Element, tags: &mut Tags) -> Result<(), TranscodeError> {
     let (mut at, Some(end)) = (attachments.body, attachments.end()) else { return Ok(()) };
-    while at < end
-        && let Some(element) = element_at(input, at)?
-    {
+    for _ in 0..MOST_ATTACHMENT_FIELDS {
+        let Some(element) = element_at(input, at)?.filter(|_| at < end) else { break };
         // Files are gone into: their other fields are small, and skipped like files that are no pictures.
         if element.id == id::ATTACHED_FILE {
             at = element.body;
@@ -85,7 +88,8 @@ pub(super) fn cover(input: &mut Input<'_>, attachments: &Element, tags: &mut Tag
 }
 
 pub(super) fn tracks(all: &[u8]) -> Vec<TrackEntry> {
-    elements(all).filter(|(kind, _)| *kind == id::TRACK_ENTRY).map(|(_, entry)| track(entry)).collect()
+    let entries = elements(all).filter(|(kind, _)| *kind == id::TRACK_ENTRY).take(MOST_TRACKS);
+    entries.map(|(_, entry)| track(entry)).collect()
 }
 
 /// What a track entry says, as it stands there.

@@ -4,8 +4,8 @@ use microserve_core::transcode::TranscodeError;
 
 use crate::input::Input;
 
-/// No box holds more boxes that are looked at.
-const MOST_CHILDREN: usize = 10_000;
+/// No more boxes in a box are looked at.
+const MOST_CHILDREN: usize = 1000;
 
 /// Where a box lies.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use super::boxes::{BoxHead, box_at, children, find, u32_at, u64_at};
 use crate::demux::{LARGEST_PACKET, Packet, corrupt};
 use crate::input::Input;
 
-/// No list of samples in a fragment is longer, in bytes.
-const LARGEST_RUN: u64 = 1024 * 1024;
+/// The lists of samples in a fragment are not longer together, in bytes.
+const LARGEST_LISTS: u64 = 4 * 1024 * 1024;
 
 /// Walks along the file from fragment to fragment.
 #[derive(Default)]
@@ -102,6 +102,7 @@ impl Fragments {
     }
 
     fn read_fragment(&mut self, input: &mut Input<'_>, moof: &BoxHead) -> Result<(), TranscodeError> {
+        let mut room = LARGEST_LISTS;
         for traf in children(input, moof)?.iter().filter(|b| &b.kind == b"traf") {
             let boxes = children(input, traf)?;
             let Some(tfhd) = boxes.iter().find(|b| &b.kind == b"tfhd") else { continue };
@@ -112,7 +113,8 @@ impl Fragments {
             let base = header.base.unwrap_or(moof.start);
             let mut offset = base;
             for trun in boxes.iter().filter(|b| &b.kind == b"trun") {
-                let list = input.vec_at(trun.body, LARGEST_RUN.min(trun.len()))?;
+                let list = input.vec_at(trun.body, room.min(trun.len()))?;
+                room -= list.len() as u64;
                 if let Some(run) = Run::parse(list, base, offset, size) {
                     offset = run.end();
                     self.runs.push_back(run);

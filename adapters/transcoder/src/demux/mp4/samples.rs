@@ -45,6 +45,13 @@ impl Samples {
                 b"co64" => samples.chunk_offsets = plain(8),
                 b"stsc" => samples.chunk_runs = plain(12),
                 b"stts" => samples.durations = plain(8),
+                // Sizes of eight or sixteen bits; those of four, two to a byte, nobody writes.
+                b"stz2" => {
+                    let Some([bits, r0, r1, r2, r3]) = input.array_at(table.body + 7)? else { continue };
+                    let (row, rows) = (u64::from(bits / 8).max(1), u64::from(u32::from_be_bytes([r0, r1, r2, r3])));
+                    samples.sizes = Table::new(table.body + 12, table.end, if bits < 8 { 0 } else { rows }, row);
+                    samples.count = samples.sizes.rows;
+                }
                 b"stsz" => {
                     // Here the second number is the size that all samples have, and the count comes third.
                     let Some(count) = input.array_at(table.body + 8)? else { continue };
@@ -130,7 +137,11 @@ impl Samples {
         if self.same_size > 0 {
             return Ok((1, self.same_size.into()));
         }
-        let size = self.sizes.row(input, self.sample)?.map_or(0, u32::from_be_bytes);
+        let size = match self.sizes.row_size() {
+            1 => self.sizes.row(input, self.sample)?.map_or(0, |[size]| u32::from(size)),
+            2 => self.sizes.row(input, self.sample)?.map_or(0, |size| u32::from(u16::from_be_bytes(size))),
+            _ => self.sizes.row(input, self.sample)?.map_or(0, u32::from_be_bytes),
+        };
         Ok((1, size.into()))
     }
 

@@ -11,8 +11,9 @@ use crate::demux::{AUDIO, Track};
 use crate::input::Input;
 use crate::span::Span;
 
-/// No sample description is longer that is looked at.
+/// No sample description is longer that is looked at, nor are more of them.
 const LARGEST_ENTRY: u64 = 256 * 1024;
+const ENTRIES: usize = 16;
 
 /// A track as the file describes it.
 pub(super) struct TrackBox {
@@ -133,7 +134,7 @@ fn entries(input: &mut Input<'_>, stbl: &BoxHead) -> Result<Vec<Description>, Tr
     let Some(stsd) = find(input, stbl, b"stsd")? else { return Ok(Vec::new()) };
     let version = input.array_at::<1>(stsd.body)?.map_or(0, |[version]| version);
     let mut found = Vec::new();
-    for head in children_from(input, stsd.body.saturating_add(8).min(stsd.end), stsd.end)? {
+    for head in children_from(input, stsd.body.saturating_add(8).min(stsd.end), stsd.end)?.into_iter().take(ENTRIES) {
         let mut body = input.vec_at(head.body, LARGEST_ENTRY.min(head.len()))?;
         // Version 1 of an entry is QuickTime's only in version 0 of the box: in ISO's it has no further fields.
         if version == 1 && body.get(8..10) == Some(&[0, 1]) {

@@ -82,17 +82,33 @@ pub(super) fn page_at(input: &mut Input<'_>, at: u64) -> Result<Option<Page>, Tr
     }))
 }
 
-/// The next whole page at a position or behind it; the position is moved to its end.
-pub(super) fn next(input: &mut Input<'_>, at: &mut u64) -> Result<Option<Page>, TranscodeError> {
-    loop {
-        if let Some(page) = page_at(input, *at)? {
-            *at = page.end;
-            return Ok(Some(page));
+/// Goes from page to page, and over what is none.
+#[derive(Default)]
+pub(super) struct Pages {
+    at: u64,
+    /// Places that looked like a page and were none: each may cost a page's checksum.
+    mistaken: u64,
+}
+
+/// So many mistakes are made in a file, and one more for every so many bytes.
+const MISTAKES: u64 = 10_000;
+const BYTES_A_MISTAKE: u64 = 64 * 1024;
+
+impl Pages {
+    /// The next whole page.
+    pub(super) fn next(&mut self, input: &mut Input<'_>) -> Result<Option<Page>, TranscodeError> {
+        while self.mistaken < MISTAKES + input.len() / BYTES_A_MISTAKE {
+            if let Some(page) = page_at(input, self.at)? {
+                self.at = page.end;
+                return Ok(Some(page));
+            }
+            self.mistaken += 1;
+            match find(input, self.at.saturating_add(1))? {
+                Some(found) => self.at = found,
+                None => return Ok(None),
+            }
         }
-        match find(input, at.saturating_add(1))? {
-            Some(found) => *at = found,
-            None => return Ok(None),
-        }
+        Ok(None)
     }
 }
 
