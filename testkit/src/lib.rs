@@ -1,4 +1,5 @@
-//! What microserve's tests share: media made by ffmpeg, judges of MP3s that are not our own code, a server process.
+//! What microserve's tests share: media made by ffmpeg, judges of MP3s that are not our own code, a server
+//! process, a mail server that does what it is told.
 //!
 //! Everything here is for tests: what goes wrong panics and says why.
 #![allow(
@@ -12,3 +13,4 @@
 pub mod judge;
 pub mod media;
 pub mod server;
+pub mod smtp;
