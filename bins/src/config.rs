@@ -32,7 +32,8 @@ pub struct Stores {
     #[arg(long, global = true, env = "MICROSERVE_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<SecretUrl>,
 
-    /// What takes the mails [default: the folder mail in the data folder, a file each].
+    /// What takes the mails: smtp://USER:PASSWORD@HOST, smtps://…, or file:///folder [default: the folder mail in the data
+    /// folder, a file each].
     #[arg(long, global = true, env = "MICROSERVE_MAILER", value_name = "URL", hide_env_values = true)]
     pub mailer: Option<SecretUrl>,
 

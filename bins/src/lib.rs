@@ -20,5 +20,6 @@ mod telemetry;
 pub use microserve_core as core;
 pub use microserve_filesystem as filesystem;
 pub use microserve_http as http;
+pub use microserve_smtp as smtp;
 pub use microserve_sqlite as sqlite;
 pub use microserve_transcoder as transcoder;

@@ -15,6 +15,7 @@ use microserve_core::open::SecretUrl;
 use microserve_core::queue::Queue;
 use microserve_core::transcode::Transcoder;
 use microserve_filesystem::{FileBlobs, FileMailer};
+use microserve_smtp::SmtpMailer;
 use microserve_sqlite::Sqlite;
 use microserve_transcoder::NativeTranscoder;
 
@@ -92,7 +93,7 @@ impl Registry {
         }
     }
 
-    /// The embedded adapters: `sqlite:`, `file:` and `native:`.
+    /// The adapters that come along: `sqlite:`, `file:` and `native:`, which need no server, and `smtp:` and `smtps:`.
     #[must_use]
     pub fn embedded() -> Self {
         let mut registry = Self::empty();
@@ -120,6 +121,9 @@ impl Registry {
         registry
             .mailer
             .add("file", |url| async move { Ok(Arc::new(FileMailer::open(path_of(&url)?).await?) as Arc<dyn Mailer>) });
+        for scheme in ["smtp", "smtps"] {
+            registry.mailer.add(scheme, |url| async move { Ok(Arc::new(SmtpMailer::new(&url)?) as Arc<dyn Mailer>) });
+        }
         registry
             .transcoder
             .add("native", |_url| async { Ok(Arc::new(NativeTranscoder::default()) as Arc<dyn Transcoder>) });

@@ -53,11 +53,11 @@ async fn welcome(config: &Serve, server: &Server) {
     say(&format!(
         "  curl -H \"Authorization: Bearer $TOKEN\" --output audio.mp3 \"http://{address}/download?fid=$FID\""
     ));
-    say(&format!(
-        "Mails are written to {}; health: http://{}/readyz",
-        config.stores.data.join("mail").display(),
-        server.ops_address
-    ));
+    match &config.stores.mailer {
+        None => say(&format!("Mails are written to {}, and not sent", config.stores.data.join("mail").display())),
+        Some(url) => say(&format!("Mails go to {url}")),
+    }
+    say(&format!("Health: http://{}/readyz", server.ops_address));
 }
 
 async fn has_accounts(accounts: &dyn AuthStore) -> Option<bool> {
