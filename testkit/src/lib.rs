@@ -1,5 +1,5 @@
 //! What microserve's tests share: media made by ffmpeg, judges of MP3s that are not our own code, a server
-//! process, a mail server that does what it is told.
+//! process, a mail server that does what it is told, and private instances of real servers.
 //!
 //! Everything here is for tests: what goes wrong panics and says why.
 #![allow(
@@ -13,4 +13,5 @@
 pub mod judge;
 pub mod media;
 pub mod server;
+pub mod servers;
 pub mod smtp;

@@ -58,7 +58,7 @@ fn sine(sample_rate: &str, seconds: u32) -> String {
 pub fn make(name: &str, args: &[&str]) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     (name, args, &*FFMPEG_VERSION).hash(&mut hasher);
-    let folder = cache().join(format!("{:016x}", hasher.finish()));
+    let folder = cache("media").join(format!("{:016x}", hasher.finish()));
     let made = folder.join(name);
     if made.exists() {
         return made;
@@ -81,11 +81,11 @@ static FFMPEG_VERSION: LazyLock<String> = LazyLock::new(|| {
     String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
 });
 
-/// Inside cargo's target folder, which a test's program lies in and which cargo marks with a tag.
-fn cache() -> PathBuf {
+/// A folder of this name inside cargo's target folder, which a test's program lies in and which cargo marks with a tag.
+pub(crate) fn cache(name: &str) -> PathBuf {
     let exe = std::env::current_exe().expect("a program knows where it lies");
     let target = exe.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
-    target.map_or_else(|| std::env::temp_dir().join("microserve-media"), |target| target.join("media"))
+    target.map_or_else(|| std::env::temp_dir().join(format!("microserve-{name}")), |target| target.join(name))
 }
 
 fn path_str(path: &Path) -> &str {

@@ -1,0 +1,66 @@
+//! Real servers: a private one for each test that asks, on the loopback address, gone with its owner.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+pub mod mariadb;
+
+/// A process that never outlives the test, even when the test's own process is killed.
+struct Guarded {
+    child: Child,
+    /// Ends the thread that the process hangs on.
+    _parent: mpsc::Sender<()>,
+}
+
+impl Guarded {
+    fn start(program: PathBuf, args: Vec<String>) -> Self {
+        let (ended, end) = mpsc::channel::<()>();
+        let (made, child) = mpsc::channel();
+        // The kernel sends the signal when the thread ends that started the process (prctl(2), PR_SET_PDEATHSIG), and
+        // threads of tests end early. This one stays for as long as it is wanted.
+        std::thread::spawn(move || {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL"]).arg(program).args(args);
+            let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            let _nobody_waits = made.send(spawned);
+            let _owner_is_gone = end.recv();
+        });
+        let child = child.recv().expect("the thread lives").unwrap_or_else(|err| panic!("setpriv can't be run: {err}"));
+        Self { child, _parent: ended }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be waited for").is_some()
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {name} failed");
+    }
+
+    /// `kill -9`, until it is gone.
+    fn kill(&mut self) {
+        let _already_gone = self.child.kill();
+        self.child.wait().expect("a child can be waited for");
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A program, also from the folders that are not on everybody's path.
+fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("the tests need {name}, which is not installed; `.ci/need test` does that"))
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").expect("proc is mounted").uid() == 0
+}
