@@ -20,6 +20,8 @@ mod telemetry;
 pub use microserve_core as core;
 pub use microserve_filesystem as filesystem;
 pub use microserve_http as http;
+#[cfg(feature = "mysql")]
+pub use microserve_mysql as mysql;
 pub use microserve_smtp as smtp;
 pub use microserve_sqlite as sqlite;
 pub use microserve_transcoder as transcoder;

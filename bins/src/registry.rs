@@ -19,6 +19,10 @@ use microserve_smtp::SmtpMailer;
 use microserve_sqlite::Sqlite;
 use microserve_transcoder::NativeTranscoder;
 
+/// How long to wait for another process that brings the tables up to date.
+#[cfg(feature = "mysql")]
+const MIGRATION: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// The two blob stores that a `--blobs` URL stands for.
 #[derive(Clone)]
 pub struct Blobs {
@@ -93,7 +97,8 @@ impl Registry {
         }
     }
 
-    /// The adapters that come along: `sqlite:`, `file:` and `native:`, which need no server, and `smtp:` and `smtps:`.
+    /// The adapters that come along: `sqlite:`, `file:` and `native:`, which need no server; `smtp:` and `smtps:`; and
+    /// `mysql:`, unless the cargo feature of this name is off.
     #[must_use]
     pub fn embedded() -> Self {
         let mut registry = Self::empty();
@@ -111,6 +116,12 @@ impl Registry {
         registry.queue.add("sqlite", move |url| {
             let files = Arc::clone(&files);
             async move { Ok(Arc::new(files.open(&url).await?.queue()) as Arc<dyn Queue>) }
+        });
+        #[cfg(feature = "mysql")]
+        registry.accounts.add("mysql", |url| async move {
+            let accounts = microserve_mysql::MySqlAccounts::open(&url).await?;
+            accounts.migrate(MIGRATION).await?;
+            Ok(Arc::new(accounts) as Arc<dyn AuthStore>)
         });
         registry.blobs.add("file", |url| async move {
             let dir = path_of(&url)?;

@@ -1,0 +1,140 @@
+//! The accounts in the table `user`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use microserve_core::open::SecretUrl;
+
+use crate::connections::Connections;
+use crate::{connections, migrate, settings};
+
+/// Accounts in MySQL or MariaDB. Clones share their connections: at most ten.
+#[derive(Clone)]
+pub struct MySqlAccounts {
+    connections: Connections,
+}
+
+const INSERT: &str = "INSERT INTO `user`
+    (account_id, email, email_key, password, admin, disabled, created_at, password_changed_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+const FIND: &str = "SELECT account_id, email, password, admin, disabled, created_at, password_changed_at
+    FROM `user` WHERE email_key = ? AND account_id IS NOT NULL";
+const GET: &str = "SELECT account_id, email, password, admin, disabled, created_at, password_changed_at
+    FROM `user` WHERE account_id = ? AND email_key IS NOT NULL";
+const LIST: &str = "SELECT account_id, email, password, admin, disabled, created_at, password_changed_at
+    FROM `user` WHERE email_key > ? AND account_id IS NOT NULL ORDER BY email_key LIMIT ?";
+const SET_PASSWORD: &str = "UPDATE `user` SET password = ?, password_changed_at = ? WHERE account_id = ?";
+// Compared as bytes: the column's own idea of equality may ignore case.
+const REHASH: &str = "UPDATE `user` SET password = ?
+    WHERE account_id = ? AND CAST(password AS BINARY) = CAST(? AS BINARY)";
+const SET_DISABLED: &str = "UPDATE `user` SET disabled = ? WHERE account_id = ?";
+const DELETE: &str = "DELETE FROM `user` WHERE account_id = ?";
+// An empty table will do; one that is missing, or may not be read, will not.
+const PING: &str = "SELECT 1 FROM `user` LIMIT 1";
+
+type Row = (String, String, String, bool, bool, i64, i64);
+
+impl MySqlAccounts {
+    /// Opens `mysql://user:password@host:port/database`. Connects once, for two seconds at most, so that a wrong URL or a
+    /// server that is not there shows here and now; later on, connections are made when they are wanted.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] when the server can't be reached, [`AuthError::Internal`] when the URL or the password is
+    /// wrong.
+    pub async fn open(url: &SecretUrl) -> Result<Self, AuthError> {
+        let connections = Connections::new(settings::parse(url)?);
+        connections::close(connections.own().await?).await;
+        Ok(Self { connections })
+    }
+
+    /// Brings the table up to date, and makes it if it isn't there; then gives an account id to rows that have none. Waits
+    /// for others who work on the table for as long as `patience`. With nothing to change, it needs no right to change the
+    /// table.
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`] when the server can't be reached or the table is in use, [`AuthError::Internal`] when the
+    /// user may not change it or it has other columns of the same names.
+    pub async fn migrate(&self, patience: Duration) -> Result<(), AuthError> {
+        let mut conn = self.connections.own().await?;
+        migrate::bring_up_to_date(&mut conn, patience).await?;
+        migrate::adopt(&mut conn).await?;
+        connections::close(conn).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AuthStore for MySqlAccounts {
+    async fn insert(&self, account: &Account) -> Result<(), AuthError> {
+        let insert = sqlx::query(INSERT)
+            .bind(account.id.to_string())
+            .bind(account.email.as_str())
+            .bind(account.email.canonical())
+            .bind(account.password.as_str())
+            .bind(account.admin)
+            .bind(account.disabled)
+            .bind(account.created_at.as_millisecond())
+            .bind(account.password_changed_at.as_millisecond());
+        match self.connections.execute(insert).await {
+            Err(failure) if failure.is_duplicate() => Err(AuthError::AlreadyExists),
+            outcome => Ok(outcome.map(drop)?),
+        }
+    }
+
+    async fn find(&self, email: &Email) -> Result<Option<Account>, AuthError> {
+        let rows = self.connections.fetch(sqlx::query_as(FIND).bind(email.canonical())).await?;
+        rows.into_iter().next().map(account).transpose()
+    }
+
+    async fn get(&self, id: AccountId) -> Result<Option<Account>, AuthError> {
+        let rows = self.connections.fetch(sqlx::query_as(GET).bind(id.to_string())).await?;
+        rows.into_iter().next().map(account).transpose()
+    }
+
+    async fn list(&self, after: Option<&Email>, limit: usize) -> Result<Vec<Account>, AuthError> {
+        // Every address is behind the empty text.
+        let after = after.map(Email::canonical).unwrap_or_default();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.connections.fetch(sqlx::query_as(LIST).bind(after).bind(limit)).await?;
+        rows.into_iter().map(account).collect()
+    }
+
+    async fn set_password(&self, id: AccountId, to: &PasswordHash, changed_at: Timestamp) -> Result<(), AuthError> {
+        let set = sqlx::query(SET_PASSWORD).bind(to.as_str()).bind(changed_at.as_millisecond()).bind(id.to_string());
+        if self.connections.execute(set).await? == 0 { Err(AuthError::NotFound) } else { Ok(()) }
+    }
+
+    async fn rehash(&self, id: AccountId, from: &PasswordHash, to: &PasswordHash) -> Result<bool, AuthError> {
+        let set = sqlx::query(REHASH).bind(to.as_str()).bind(id.to_string()).bind(from.as_str());
+        Ok(self.connections.execute(set).await? > 0)
+    }
+
+    async fn set_disabled(&self, id: AccountId, disabled: bool) -> Result<(), AuthError> {
+        let set = sqlx::query(SET_DISABLED).bind(disabled).bind(id.to_string());
+        if self.connections.execute(set).await? == 0 { Err(AuthError::NotFound) } else { Ok(()) }
+    }
+
+    async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
+        self.connections.execute(sqlx::query(DELETE).bind(id.to_string())).await?;
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), AuthError> {
+        self.connections.execute(sqlx::query(PING)).await?;
+        Ok(())
+    }
+}
+
+fn account((id, email, password, admin, disabled, created_at, changed_at): Row) -> Result<Account, AuthError> {
+    Ok(Account {
+        id: id.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        email: email.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        password: PasswordHash::from_stored(password),
+        admin,
+        disabled,
+        created_at: Timestamp::from_millisecond(created_at).map_err(|err| AuthError::Internal(err.into()))?,
+        password_changed_at: Timestamp::from_millisecond(changed_at).map_err(|err| AuthError::Internal(err.into()))?,
+    })
+}

@@ -1,0 +1,47 @@
+//! Accounts in MySQL or MariaDB: the command line and the server share them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::{Client, exe};
+use microserve_testkit::server::Server;
+use microserve_testkit::servers::mariadb;
+
+fn user(data: &Path, url: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(exe());
+    command.arg("user").args(args).args(["--accounts", url, "--data"]).arg(data);
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// What the command printed, if it succeeded.
+fn printed(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_of_the_command_line_log_in_at_the_server() {
+    let (database, folder) = (mariadb::Server::start(), tempfile::tempdir().unwrap());
+    let (url, data) = (database.database(), folder.path().join("data"));
+    let first = printed(&user(&data, &url, &["add", "anna@example.com"]));
+    assert_eq!(user(&data, &url, &["add", "Anna@example.com"]).status.code(), Some(1), "there is one already");
+    assert!(printed(&user(&data, &url, &["list"])).ends_with("anna@example.com"));
+
+    let server = Server::start(exe(), &data, &["--accounts", &url]);
+    Client::login(&server.url, "anna@example.com", &first).await;
+    let second = printed(&user(&data, &url, &["passwd", "anna@example.com"]));
+    let anna = Client::login(&server.url, "anna@example.com", &second).await;
+    assert!(anna.jobs().await.is_empty());
+}
+
+#[test]
+fn a_database_that_is_not_there_is_named_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = user(folder.path(), "mysql://anna:hunter2@127.0.0.1:1/auth", &["list"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("127.0.0.1:1/auth") && said.contains("refused"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
