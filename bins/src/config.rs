@@ -16,7 +16,8 @@ pub struct Stores {
     #[arg(long, global = true, env = "MICROSERVE_DATA", default_value = "microserve-data", value_name = "DIR")]
     pub data: PathBuf,
 
-    /// Where accounts are kept: mysql://USER:PASSWORD@HOST/DATABASE, or sqlite:///file [default: sqlite in the data folder].
+    /// Where accounts are kept: mysql://USER:PASSWORD@HOST/DATABASE, or sqlite:///file [default: sqlite in the data
+    /// folder].
     #[arg(long, global = true, env = "MICROSERVE_ACCOUNTS", value_name = "URL", hide_env_values = true)]
     pub accounts: Option<SecretUrl>,
 

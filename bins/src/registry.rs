@@ -98,7 +98,7 @@ impl Registry {
     }
 
     /// The adapters that come along: `sqlite:`, `file:` and `native:`, which need no server; `smtp:` and `smtps:`; and
-    /// `mysql:`, unless the cargo feature of this name is off.
+    /// `mysql:`, which without the cargo feature of this name says only that it is missing.
     #[must_use]
     pub fn embedded() -> Self {
         let mut registry = Self::empty();
@@ -123,6 +123,8 @@ impl Registry {
             accounts.migrate(MIGRATION).await?;
             Ok(Arc::new(accounts) as Arc<dyn AuthStore>)
         });
+        #[cfg(not(feature = "mysql"))]
+        registry.accounts.add("mysql", |_url| async { Err("this is built without the cargo feature mysql".into()) });
         registry.blobs.add("file", |url| async move {
             let dir = path_of(&url)?;
             let videos = Arc::new(FileBlobs::open(dir.join("videos")).await?);

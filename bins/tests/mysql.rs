@@ -5,10 +5,12 @@ mod common;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Client, exe};
 use microserve_testkit::server::Server;
 use microserve_testkit::servers::mariadb;
+use reqwest::StatusCode;
 
 fn user(data: &Path, url: &str, args: &[&str]) -> Output {
     let mut command = Command::new(exe());
@@ -35,6 +37,30 @@ async fn accounts_of_the_command_line_log_in_at_the_server() {
     let second = printed(&user(&data, &url, &["passwd", "anna@example.com"]));
     let anna = Client::login(&server.url, "anna@example.com", &second).await;
     assert!(anna.jobs().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_database_is_down_logging_in_is_unavailable_and_tokens_are_good() {
+    let (mut database, folder) = (mariadb::Server::start(), tempfile::tempdir().unwrap());
+    let (url, data) = (database.database(), folder.path().join("data"));
+    let password = printed(&user(&data, &url, &["add", "anna@example.com"]));
+    let server = Server::start(exe(), &data, &["--accounts", &url]);
+    let anna = Client::login(&server.url, "anna@example.com", &password).await;
+    anna.jobs().await;
+
+    database.kill();
+    let login = anna.http.post(format!("{}/login", server.url)).basic_auth("anna@example.com", Some(&password));
+    let started = Instant::now();
+    let refused = login.send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Two seconds, and room for a busy machine.
+    assert!(refused.headers().contains_key("retry-after") && started.elapsed() < Duration::from_secs(20));
+    assert!(anna.jobs().await.is_empty());
+    let ready = anna.http.get(format!("{}/readyz", server.ops_url)).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    database.restart();
+    Client::login(&server.url, "anna@example.com", &password).await;
 }
 
 #[test]

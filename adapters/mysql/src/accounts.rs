@@ -37,25 +37,25 @@ const PING: &str = "SELECT 1 FROM `user` LIMIT 1";
 type Row = (String, String, String, bool, bool, i64, i64);
 
 impl MySqlAccounts {
-    /// Opens `mysql://user:password@host:port/database`. Connects once, for two seconds at most, so that a wrong URL or a
-    /// server that is not there shows here and now; later on, connections are made when they are wanted.
+    /// Opens `mysql://user:password@host:port/database`. Connects once, for two seconds at most, so that a wrong URL or
+    /// a server that is not there shows here and now; later on, connections are made when they are wanted.
     ///
     /// # Errors
-    /// [`AuthError::Unavailable`] when the server can't be reached, [`AuthError::Internal`] when the URL or the password is
-    /// wrong.
+    /// [`AuthError::Unavailable`] when the server can't be reached, [`AuthError::Internal`] when the URL or the
+    /// password is wrong.
     pub async fn open(url: &SecretUrl) -> Result<Self, AuthError> {
         let connections = Connections::new(settings::parse(url)?);
         connections::close(connections.own().await?).await;
         Ok(Self { connections })
     }
 
-    /// Brings the table up to date, and makes it if it isn't there; then gives an account id to rows that have none. Waits
-    /// for others who work on the table for as long as `patience`. With nothing to change, it needs no right to change the
-    /// table.
+    /// Brings the table up to date, and makes it if it isn't there; then gives an account id to rows that have none.
+    /// Waits for others who work on the table for as long as `patience`. With nothing to change, it needs no right to
+    /// change the table.
     ///
     /// # Errors
-    /// [`AuthError::Unavailable`] when the server can't be reached or the table is in use, [`AuthError::Internal`] when the
-    /// user may not change it or it has other columns of the same names.
+    /// [`AuthError::Unavailable`] when the server can't be reached or the table is in use, [`AuthError::Internal`] when
+    /// the user may not change it or it has other columns of the same names.
     pub async fn migrate(&self, patience: Duration) -> Result<(), AuthError> {
         let mut conn = self.connections.own().await?;
         migrate::bring_up_to_date(&mut conn, patience).await?;

@@ -32,8 +32,8 @@ impl Connections {
     /// Connects to nobody yet.
     pub(crate) fn new(options: MySqlConnectOptions) -> Self {
         let pool = MySqlPoolOptions::new().max_connections(MOST).acquire_timeout(ACQUIRE);
-        // A statement may have been given up half-way, because its time was over or its client gone. The pool asks such a
-        // connection whether it is alive before it takes it back, and would wait for that for ever.
+        // A statement may have been given up half-way, because its time was over or its client gone. The pool asks such
+        // a connection whether it is alive before it takes it back, and would wait for that for ever.
         let pool = pool.after_release(|conn, _| {
             Box::pin(async {
                 timeout(PATIENCE, conn.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)

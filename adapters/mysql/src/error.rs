@@ -92,7 +92,8 @@ fn is_transient(err: &sqlx::Error) -> bool {
     }
 }
 
-/// The error's number, if it came from the server (MySQL "Server Error Message Reference", MariaDB "Error Code Reference").
+/// The error's number, if it came from the server (MySQL "Server Error Message Reference", MariaDB "Error Code
+/// Reference").
 fn number(err: &sqlx::Error) -> Option<u16> {
     err.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }

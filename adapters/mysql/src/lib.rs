@@ -17,15 +17,15 @@
 //!
 //! # The table
 //!
-//! Accounts live in the table `user`. One that is there already, with `id`, `email` and `password`, is kept: migrating adds
-//! columns and gives each row an account id. What can't be an account (no e-mail address, or one that differs from another
-//! row's in case only) stays as it is and is not used. Rows that others add get their account id at the next migration. A
-//! password in plain text lets nobody in; `microserve user passwd` replaces it.
+//! Accounts live in the table `user`. One that is there already, with `id`, `email` and `password`, is kept: migrating
+//! adds columns and gives each row an account id. What can't be an account (no e-mail address, or one that differs from
+//! another row's in case only) stays as it is and is not used. Rows that others add get their account id at the next
+//! migration. A password in plain text lets nobody in; `microserve user passwd` replaces it.
 //!
 //! # Rights
 //!
-//! Day-to-day work needs four rights on one table. Making or changing it needs more, so let another user do that, once for
-//! each version of microserve (`microserve user list --accounts mysql://owner:…`), and then grant the rest:
+//! Day-to-day work needs four rights on one table. Making or changing it needs more, so let another user do that, once
+//! for each version of microserve (`microserve user list --accounts mysql://owner:…`), and then grant the rest:
 //!
 //! ```sql
 //! GRANT SELECT, INSERT, UPDATE, CREATE, ALTER ON auth.user TO 'owner'@'%';
@@ -35,8 +35,8 @@
 //! # TLS
 //!
 //! Off the loopback address the server's certificate is verified, for the name in the URL. `?ssl-ca=/path.pem` names an
-//! authority of one's own; `?ssl-mode=disabled` does without TLS, in a network where nobody else listens. MySQL's default
-//! way to log in (`caching_sha2_password`) wants TLS: without, it works only for users `IDENTIFIED WITH
+//! authority of one's own; `?ssl-mode=disabled` does without TLS, in a network where nobody else listens. MySQL's
+//! default way to log in (`caching_sha2_password`) wants TLS: without, it works only for users `IDENTIFIED WITH
 //! mysql_native_password`, which MySQL 9 no longer has. The other way, encryption by RSA, is left out on purpose
 //! (RUSTSEC-2023-0071).
 

@@ -1,7 +1,7 @@
 //! The table, brought up to date.
 //!
-//! There is no list of steps done: what the table lacks is looked up, and added by one `ALTER TABLE`, which both databases
-//! do as a whole or not at all. So it does not matter how often this runs, or where it broke off.
+//! There is no list of steps done: what the table lacks is looked up, and added by one `ALTER TABLE`, which both
+//! databases do as a whole or not at all. So it does not matter how often this runs, or where it broke off.
 
 use std::time::Duration;
 
@@ -58,11 +58,11 @@ pub(crate) async fn bring_up_to_date(conn: &mut MySqlConnection, patience: Durat
     within(PATIENCE, sqlx::query(AssertSqlSafe(waits)).execute(&mut *conn)).await?;
     let table = Table::look(conn).await?;
     if table.0.is_empty() {
-        // Copying a large table takes its time: no limit from here on.
         change(conn, CREATE.to_owned()).await?;
     }
     let lacks = Table::look(conn).await?.lacks()?;
     if !lacks.is_empty() {
+        // Copying a large table takes its time, which has no limit.
         change(conn, format!("ALTER TABLE `user` {}", lacks.join(", "))).await?;
         info!("brought the table `user` up to date");
     }
