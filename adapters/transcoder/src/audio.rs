@@ -1,5 +1,7 @@
 //! Decoded sound on its way to the encoder: planar `f32`, mixed to one or two channels, at a rate MP3 has.
 
+use std::ops::Range;
+
 pub(crate) mod mix;
 pub(crate) mod resample;
 
@@ -60,11 +62,17 @@ impl Pcm {
         }
     }
 
-    /// Keeps `frames` samples per channel from `start` on.
-    pub(crate) fn keep(&mut self, start: usize, frames: usize) {
+    /// Keeps only these samples of each channel: ranges in their order that don't overlap.
+    pub(crate) fn retain(&mut self, ranges: &[Range<usize>]) {
         for plane in &mut self.planes {
-            plane.truncate(start.saturating_add(frames));
-            plane.drain(..start.min(plane.len()));
+            let mut kept = 0;
+            for range in ranges {
+                let end = range.end.min(plane.len());
+                let start = range.start.min(end);
+                plane.copy_within(start..end, kept);
+                kept += end - start;
+            }
+            plane.truncate(kept);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::codec::Codec;
 mod aac;
 mod opus;
 mod symphonia_codecs;
-mod vorbis;
+pub(crate) mod vorbis;
 
 /// More samples per channel than any codec has in a packet.
 const MOST_FRAMES: usize = 1 << 20;
@@ -47,7 +47,10 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
         Codec::Vorbis { ident, setup } if ident.get(11).is_some_and(|channels| *channels > 2) => {
             Ok(Box::new(vorbis::Surround::new(ident, setup)?))
         }
-        Codec::Vorbis { ident, setup } => Ok(Box::new(symphonia_codecs::SymphoniaDecoder::vorbis(ident, setup)?)),
+        Codec::Vorbis { ident, setup } => {
+            vorbis::check(setup)?;
+            Ok(Box::new(symphonia_codecs::SymphoniaDecoder::vorbis(ident, setup)?))
+        }
         Codec::Symphonia(params) if MPEG_AUDIO.contains(&params.codec) => {
             Ok(Box::new(symphonia_codecs::MpegAudio::new()))
         }

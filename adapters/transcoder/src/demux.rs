@@ -1,7 +1,7 @@
 //! Containers give up the packets of one track.
 //!
 //! MP4, Matroska, Ogg, MPEG audio and ADTS have readers of ours, which skip whatever is not the track's and know where
-//! its sound begins and ends; WAVE and FLAC are read by Symphonia.
+//! its sound begins and ends; WAVE and FLAC are read by Symphonia, behind headers of ours.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 
@@ -12,12 +12,15 @@ use crate::span::Span;
 use crate::tags::Tags;
 
 mod adts;
+mod comments;
+mod flac;
 mod id3v2;
 mod matroska;
 mod mp4;
 mod mpeg;
 mod ogg;
 mod symphonia_readers;
+mod wave;
 
 /// No packet of audio is larger; a container that says so is damaged.
 const LARGEST_PACKET: u64 = 4 * 1024 * 1024;
@@ -38,10 +41,25 @@ pub(crate) struct Track {
     pub(crate) encrypted: bool,
     /// The file prefers it to others of its kind.
     pub(crate) preferred: bool,
-    /// What is played of the decoded sound: so much is skipped…
-    pub(crate) skip: Span,
-    /// …and so much is kept behind that. `None`: all.
-    pub(crate) keep: Option<Span>,
+    /// The duration is a guess from the file's size: nothing is refused because of it.
+    pub(crate) estimated: bool,
+    /// What is played of the decoded sound: parts in the order of time that don't overlap.
+    pub(crate) played: Vec<Part>,
+}
+
+/// A part of a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) start: Span,
+    /// `None`: to the end.
+    pub(crate) length: Option<Span>,
+}
+
+impl Part {
+    /// All that follows a moment.
+    fn from(start: Span) -> Self {
+        Self { start, length: None }
+    }
 }
 
 impl Track {
@@ -54,7 +72,8 @@ impl Track {
     }
 
     fn audio(info: TrackInfo, codec: Codec) -> Self {
-        Self { info, codec, encrypted: false, preferred: true, skip: Span::ZERO, keep: None }
+        let played = vec![Part::default()];
+        Self { info, codec, encrypted: false, preferred: true, estimated: false, played }
     }
 
     pub(crate) fn is_audio(&self) -> bool {
@@ -81,7 +100,11 @@ pub(crate) trait Packets {
 pub(crate) enum Read {
     /// A packet.
     Packet,
-    /// Another stream follows, whose packets need a decoder of their own.
+    /// Nothing in the stretch that was looked through, which lets the caller think again: there may be more behind it.
+    Nothing,
+    /// The track goes on, and from here on its packets need the decoder of this one.
+    Decoder(Box<Track>),
+    /// Another track follows in this one's place.
     Changed(Box<Track>),
     /// The end.
     End,
@@ -107,44 +130,33 @@ impl Packet {
     }
 }
 
+/// So many ID3v2 tags may stand in front.
+const MOST_TAGS: usize = 16;
+
 /// Finds out what the input is and reads its headers.
 pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    let head = input.vec_at(0, SNIFF_BYTES as u64)?;
-    let tagged = id3v2_size(&head).filter(|size| *size < input.len());
-    let container = match tagged {
-        Some(size) if size + 4096 > head.len() as u64 => behind_tag(&mut input, size)?,
-        _ => sniff(&head),
-    };
-    let tags = if tagged.is_some() { id3v2::read(&mut input)? } else { Tags::default() };
-    let start = tagged.unwrap_or(0);
-    let mut opened = match container {
+    let (mut tags, mut head) = (Tags::default(), Vec::new());
+    for _ in 0..MOST_TAGS {
+        let start = input.vec_at(0, 10)?;
+        let Some(size) = id3v2_size(&start).filter(|size| *size < input.len()) else { break };
+        tags.merge(id3v2::read(&mut input)?);
+        input.begin_at(size);
+        // An empty tag goes in front of what is sniffed: behind a tag, less is asked of MPEG audio.
+        head = b"ID3\x04\0\0\0\0\0\0".to_vec();
+    }
+    head.extend(input.vec_at(0, SNIFF_BYTES as u64)?);
+    let mut opened = match sniff(&head) {
         Container::Mp4 => mp4::open(input),
         Container::Matroska => matroska::open(input),
-        Container::Adts => adts::open(input, start),
+        Container::Adts => adts::open(input),
         Container::Ogg => ogg::open(input),
-        Container::Mp3 => mpeg::open(input, start),
-        Container::Wav => symphonia_readers::open(container, input),
-        Container::Flac => {
-            input.begin_at(start);
-            // Symphonia takes an ID3v1 tag at the end for a part of the last frame, and loses both.
-            let tag_at = input.len().saturating_sub(128);
-            if input.array_at(tag_at)? == Some(*b"TAG") {
-                input.end_at(tag_at);
-            }
-            symphonia_readers::open(container, input)
-        }
+        Container::Mp3 => mpeg::open(input),
+        Container::Wav => wave::open(input),
+        Container::Flac => flac::open(input),
         Container::Unsupported(name) => Err(TranscodeError::UnsupportedContainer { name: name.to_owned() }),
     }?;
     opened.tags.merge(tags);
     Ok(opened)
-}
-
-/// What follows an ID3v2 tag that is longer than what was looked at.
-fn behind_tag(input: &mut Input<'_>, size: u64) -> Result<Container, TranscodeError> {
-    let rest = input.vec_at(size, SNIFF_BYTES as u64)?;
-    // The tag is put in front again, so that the same rules hold as for a short one.
-    let empty_tag = *b"ID3\x04\0\0\0\0\0\0";
-    Ok(sniff(&[&empty_tag[..], &rest].concat()))
 }
 
 fn corrupt(detail: impl Into<String>) -> TranscodeError {

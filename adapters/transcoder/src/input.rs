@@ -1,7 +1,7 @@
 //! The uploaded bytes, behind one window of read-ahead.
 //!
-//! Demuxers of ours read at positions ([`Input::read_at`]); Symphonia's read it as a stream. Both share the window, so
-//! that skipping over a video's frames costs a seek and no reading.
+//! Demuxers of ours read at positions ([`Input::read_at`]), so that skipping over a video's frames costs a seek and no
+//! reading; Symphonia's read a stream ([`Spliced`]).
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +40,6 @@ pub(crate) struct Input<'a> {
     len: u64,
     window: Vec<u8>,
     window_at: u64,
-    position: u64,
     failure: Failure,
 }
 
@@ -54,15 +53,14 @@ impl<'a> Input<'a> {
             len,
             window: Vec::with_capacity(WINDOW),
             window_at: 0,
-            position: 0,
             failure: Failure::default(),
         })
     }
 
     /// Hides the first bytes: from here on the source begins behind them.
     pub(crate) fn begin_at(&mut self, offset: u64) {
-        self.base = offset.min(self.len);
-        self.len -= self.base;
+        let hidden = offset.min(self.len);
+        (self.base, self.len) = (self.base + hidden, self.len - hidden);
         self.window.clear();
     }
 
@@ -75,10 +73,6 @@ impl<'a> Input<'a> {
     /// The size of the source in bytes.
     pub(crate) fn len(&self) -> u64 {
         self.len
-    }
-
-    pub(crate) fn failure(&self) -> Failure {
-        self.failure.clone()
     }
 
     /// Reads at a position, until `buf` is full or the source ends.
@@ -155,11 +149,14 @@ impl<'a> Input<'a> {
             }
         };
         match { read }() {
-            Ok(n) => {
+            Ok(n) if n > 0 || buf.is_empty() => {
                 self.source_at = at + n as u64;
                 Ok(n)
             }
-            Err(err) => {
+            // Taking this for the end of the file would leave out what follows.
+            other => {
+                let early = || io::Error::new(io::ErrorKind::UnexpectedEof, "the source ended before its length");
+                let err = other.err().unwrap_or_else(early);
                 self.source_at = u64::MAX;
                 // The original goes to whoever is asked for it first: the caller here, `take` behind Symphonia.
                 let kind = err.kind();
@@ -171,19 +168,44 @@ impl<'a> Input<'a> {
     }
 }
 
-impl Read for Input<'_> {
+/// A few bytes, and behind them an input from a position on: what Symphonia gets to read.
+pub(crate) struct Spliced<'a> {
+    head: Vec<u8>,
+    input: Input<'a>,
+    position: u64,
+}
+
+impl<'a> Spliced<'a> {
+    pub(crate) fn new(head: Vec<u8>, mut input: Input<'a>, from: u64) -> Self {
+        input.begin_at(from);
+        Self { head, input, position: 0 }
+    }
+
+    pub(crate) fn failure(&self) -> Failure {
+        self.input.failure.clone()
+    }
+
+    fn len(&self) -> u64 {
+        self.head.len() as u64 + self.input.len
+    }
+}
+
+impl Read for Spliced<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.read_some(self.position, buf)?;
+        let n = match self.position.checked_sub(self.head.len() as u64) {
+            Some(behind) => self.input.read_some(behind, buf)?,
+            None => (&self.head[self.position as usize..]).read(buf)?,
+        };
         self.position += n as u64;
         Ok(n)
     }
 }
 
-impl Seek for Input<'_> {
+impl Seek for Spliced<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let target = match to {
             SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len.checked_add_signed(by),
+            SeekFrom::End(by) => self.len().checked_add_signed(by),
             SeekFrom::Current(by) => self.position.checked_add_signed(by),
         };
         self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
@@ -191,12 +213,12 @@ impl Seek for Input<'_> {
     }
 }
 
-impl MediaSource for Input<'_> {
+impl MediaSource for Spliced<'_> {
     fn is_seekable(&self) -> bool {
         true
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.len)
+        Some(self.len())
     }
 }

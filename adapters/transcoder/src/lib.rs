@@ -43,6 +43,7 @@ mod input;
 mod lame;
 mod native;
 mod output;
+mod played;
 mod sniff;
 mod span;
 mod tags;

@@ -11,6 +11,7 @@ use crate::decode::{self, Decoder};
 use crate::demux::{self, Opened, Packet, Read, Track};
 use crate::input::Input;
 use crate::output::Output;
+use crate::played::Played;
 
 /// Turns the sound of videos into MP3s.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,9 +81,10 @@ impl Transcoder for NativeTranscoder {
             last_frames: 0,
             decoded: 0,
             lost: 0,
+            bytes: 0,
             seconds: 0.0,
         };
-        run.all(&mut opened, progress)?;
+        run.all(&mut opened, bytes, progress)?;
 
         let mut source = describe(&opened, Some(chosen));
         let info = &mut source.tracks[chosen];
@@ -100,7 +102,7 @@ impl NativeTranscoder {
     fn check_duration(&self, track: &Track) -> Result<(), TranscodeError> {
         let longest = self.limits.longest;
         match track.info.duration {
-            Some(seconds) if seconds > longest.as_secs_f64() => {
+            Some(seconds) if seconds > longest.as_secs_f64() && !track.estimated => {
                 Err(TranscodeError::TooLong { limit: longest.as_secs() })
             }
             _ => Ok(()),
@@ -165,38 +167,6 @@ impl Longest {
     }
 }
 
-/// Which part of a track's sound is played.
-struct Played {
-    track: Track,
-    /// Samples of the track so far, played or not.
-    position: u64,
-}
-
-impl Played {
-    fn new(track: &Track) -> Self {
-        Self { track: track.clone(), position: 0 }
-    }
-
-    /// Cuts a block to what is played of it. `trims` are samples at its start and end that are none of the track's.
-    fn cut(&mut self, pcm: &mut Pcm, trims: (u64, u64)) {
-        let frames = pcm.frames() as u64;
-        let first = trims.0.min(frames);
-        let own = frames.saturating_sub(trims.1).saturating_sub(first);
-        let start = self.track.skip.frames(pcm.rate);
-        let end = self.track.keep.map_or(u64::MAX, |keep| start.saturating_add(keep.frames(pcm.rate)));
-        let from = start.saturating_sub(self.position).min(own);
-        let to = end.saturating_sub(self.position).min(own).max(from);
-        self.position += own;
-        pcm.keep((first + from) as usize, (to - from) as usize);
-    }
-
-    /// Nothing that is still to come is played.
-    fn is_over(&self, rate: u32) -> bool {
-        let Some(keep) = self.track.keep else { return false };
-        self.position >= self.track.skip.frames(rate).saturating_add(keep.frames(rate))
-    }
-}
-
 /// A conversion under way.
 struct Run<'a> {
     track: Track,
@@ -210,6 +180,8 @@ struct Run<'a> {
     last_frames: usize,
     decoded: u64,
     lost: u64,
+    /// Bytes of all packets.
+    bytes: u64,
     /// Seconds of sound so far.
     seconds: f64,
 }
@@ -217,38 +189,65 @@ struct Run<'a> {
 /// Seconds of sound, and packets, between two reports of the progress.
 const REPORT: (f64, u32) = (0.5, 64);
 
+/// So many more packets may be lost than decoded before it is clear that waiting for better ones is no use.
+const MOST_LOST: u64 = 10_000;
+/// All packets together may be so many times as large as the file, whose lists of samples may point anywhere.
+const MOST_BYTES: u64 = 4;
+
 impl Run<'_> {
     fn all(
         &mut self,
         opened: &mut Opened<'_>,
+        bytes: u64,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<(), TranscodeError> {
         let duration = self.track.info.duration;
         let (mut packet, mut reported, mut packets) = (Packet::default(), 0.0, 0);
         loop {
             match guarded(|| opened.packets.next(&mut packet))?? {
-                Read::Packet => self.packet(&packet)?,
-                Read::Changed(track) => self.change(*track)?,
+                Read::Packet => {
+                    self.bytes += packet.data.len() as u64;
+                    if self.bytes > bytes.saturating_mul(MOST_BYTES).saturating_add(1 << 20) {
+                        let detail = "its packets are the same bytes over and over".to_owned();
+                        return Err(TranscodeError::Corrupt { detail });
+                    }
+                    self.packet(&packet)?;
+                    packets += 1;
+                }
+                // Each of these may have been a good deal of work.
+                Read::Nothing => packets = REPORT.1,
+                Read::Decoder(track) => {
+                    self.decode_as(*track)?;
+                    packets = REPORT.1;
+                }
+                Read::Changed(track) => {
+                    self.played = Played::new(&track);
+                    self.decode_as(*track)?;
+                    packets = REPORT.1;
+                }
                 Read::End => break,
             }
-            packets += 1;
             if packets >= REPORT.1 || self.seconds - reported >= REPORT.0 {
                 (packets, reported) = (0, self.seconds);
                 if progress(Progress { position: self.seconds, duration }).is_break() {
                     return Err(TranscodeError::Cancelled);
                 }
             }
-            if self.pcm.rate > 0 && self.played.is_over(self.pcm.rate) {
+            if self.played.is_over() {
                 break;
             }
         }
         // A decoder that is fed with something else's bytes fails most of the time: what it makes then is noise.
         if self.decoded == 0 || self.lost > self.decoded {
-            let detail = format!("{} of {} packets could not be decoded", self.lost, self.lost + self.decoded);
-            let detail = if self.lost == 0 { "its audio track is empty".to_owned() } else { detail };
-            return Err(TranscodeError::Corrupt { detail });
+            return Err(self.mostly_lost());
         }
         Ok(())
+    }
+
+    fn mostly_lost(&self) -> TranscodeError {
+        let detail = format!("{} of {} packets could not be decoded", self.lost, self.lost + self.decoded);
+        let detail = if self.lost == 0 { "its audio track is empty".to_owned() } else { detail };
+        TranscodeError::Corrupt { detail }
     }
 
     fn packet(&mut self, packet: &Packet) -> Result<(), TranscodeError> {
@@ -264,11 +263,15 @@ impl Run<'_> {
                 self.pcm.silence(self.last_frames);
             }
         }
+        if self.lost > self.decoded.saturating_add(MOST_LOST) {
+            return Err(self.mostly_lost());
+        }
         if self.pcm.rate == 0 {
             return Ok(());
         }
         if let Some(most) = packet.at_most {
-            self.pcm.keep(0, usize::try_from(most.frames(self.pcm.rate)).unwrap_or(usize::MAX));
+            let most = usize::try_from(most.frames(self.pcm.rate)).unwrap_or(usize::MAX);
+            self.pcm.retain(std::slice::from_ref(&(0..most)));
         }
         let trims = (packet.trim_start.frames(self.pcm.rate), packet.trim_end.frames(self.pcm.rate));
         self.played.cut(&mut self.pcm, trims);
@@ -277,14 +280,17 @@ impl Run<'_> {
         self.output.push(&self.pcm)
     }
 
-    /// Another stream follows in the same file.
-    fn change(&mut self, track: Track) -> Result<(), TranscodeError> {
+    /// From here on packets are those of another track.
+    fn decode_as(&mut self, track: Track) -> Result<(), TranscodeError> {
+        if track.encrypted {
+            return Err(TranscodeError::Encrypted);
+        }
         if !track.codec.is_supported() {
             return Err(TranscodeError::UnsupportedCodec { name: track.info.codec });
         }
         self.decoder = decoder_of(&track)?;
-        self.played = Played::new(&track);
         self.track = track;
+        self.last_frames = 0;
         Ok(())
     }
 }

@@ -45,6 +45,9 @@ impl<'a> Output<'a> {
 
     /// Appends a block.
     pub(crate) fn push(&mut self, pcm: &Pcm) -> Result<(), TranscodeError> {
+        if pcm.frames() == 0 {
+            return Ok(());
+        }
         if let Stage::Waiting(parts) = &mut self.stage {
             let Some((sink, head)) = parts.take() else { return Err(failed_before()) };
             let channels = if self.mono || pcm.speakers.len() == 1 { 1 } else { 2 };

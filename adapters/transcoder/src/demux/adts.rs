@@ -15,11 +15,13 @@ const SEARCH: u64 = 64 * 1024;
 /// Frames whose sizes give an idea of how long the file is.
 const SAMPLED: u32 = 100;
 
+/// Profile, rate and channels: the same in all frames that one decoder takes.
+type Kind = (u8, u8, u8);
+
 /// What a frame's header says.
 #[derive(Clone, Copy)]
 struct Header {
-    /// Profile, rate and channels: the same in all frames of a stream.
-    kind: (u8, u8, u8),
+    kind: Kind,
     rate: u32,
     channels: u16,
     size: u64,
@@ -38,30 +40,30 @@ impl Header {
         let frames = 1024 * (u32::from(b6 & 3) + 1);
         (b1 & 0xf6 == 0xf0 && size > HEADER as u64).then_some(Self { kind, rate, channels, size, frames })
     }
+
+    fn track(&self) -> Track {
+        let (channels, sample_rate) = (self.channels, self.rate);
+        let info = TrackInfo { kind: AUDIO.into(), codec: "aac".into(), channels, sample_rate, ..TrackInfo::default() };
+        Track::audio(info, Codec::Adts)
+    }
 }
 
 struct Adts<'a> {
     input: Input<'a>,
     at: u64,
-    kind: (u8, u8, u8),
+    /// Of the frames so far.
+    kind: Option<Kind>,
 }
 
-/// Opens a stream whose first frame is at `start` or a little later.
-pub(super) fn open(input: Input<'_>, start: u64) -> Result<Opened<'_>, TranscodeError> {
-    let mut adts = Adts { input, at: start, kind: (0, 0, 0) };
-    let Some(first) = adts.find(|_| true)? else { return Err(super::corrupt("it has no whole frame of AAC")) };
-    adts.kind = first.kind;
-    let duration = adts.estimate()?;
-    let info = TrackInfo {
-        kind: AUDIO.to_owned(),
-        codec: "aac".to_owned(),
-        channels: first.channels,
-        sample_rate: first.rate,
-        duration,
-        language: None,
-    };
-    let tracks = vec![Track::audio(info, Codec::Adts)];
-    Ok(Opened { container: Container::Adts, tracks, tags: Tags::default(), packets: Box::new(adts) })
+/// Opens a stream whose first frame is at the start or a little later.
+pub(super) fn open(input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    let mut adts = Adts { input, at: 0, kind: None };
+    let Some(first) = adts.find()? else { return Err(super::corrupt("it has no whole frame of AAC")) };
+    adts.kind = Some(first.kind);
+    let mut track = first.track();
+    track.info.duration = adts.estimate()?;
+    track.estimated = true;
+    Ok(Opened { container: Container::Adts, tracks: vec![track], tags: Tags::default(), packets: Box::new(adts) })
 }
 
 impl Adts<'_> {
@@ -69,18 +71,21 @@ impl Adts<'_> {
         Ok(self.input.array_at(at)?.and_then(Header::parse))
     }
 
-    /// The frame at the position, or the next one that is followed by another; the position is moved to it.
-    fn find(&mut self, wanted: impl Fn(&Header) -> bool) -> Result<Option<Header>, TranscodeError> {
-        if let Some(header) = self.header(self.at)?.filter(&wanted) {
+    /// The frame at the position, or the next one that another of its kind follows; the position is moved to it, or to
+    /// the end of what was looked through.
+    fn find(&mut self) -> Result<Option<Header>, TranscodeError> {
+        let known = self.kind;
+        if let Some(header) = self.header(self.at)?.filter(|header| known.is_none_or(|known| header.kind == known)) {
             return Ok(Some(header));
         }
         let end = self.at.saturating_add(SEARCH).min(self.input.len());
         while self.at < end {
-            self.at += 1;
-            let Some(header) = self.header(self.at)?.filter(&wanted) else { continue };
-            if self.header(self.at + header.size)?.is_some_and(|next| next.kind == header.kind) {
+            if let Some(header) = self.header(self.at)?
+                && self.header(self.at + header.size)?.is_some_and(|next| next.kind == header.kind)
+            {
                 return Ok(Some(header));
             }
+            self.at += 1;
         }
         Ok(None)
     }
@@ -103,8 +108,13 @@ impl Packets for Adts<'_> {
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
         packet.clear();
-        let kind = self.kind;
-        let Some(header) = self.find(|header| header.kind == kind)? else { return Ok(Read::End) };
+        let Some(header) = self.find()? else {
+            return Ok(if self.at < self.input.len() { Read::Nothing } else { Read::End });
+        };
+        // Broadcasts that were recorded go from stereo to surround and back.
+        if self.kind.replace(header.kind) != Some(header.kind) {
+            return Ok(Read::Decoder(Box::new(header.track())));
+        }
         packet.data = self.input.vec_at(self.at, header.size)?;
         if packet.data.len() as u64 != header.size {
             return Ok(Read::End); // cut off in the middle of its last frame

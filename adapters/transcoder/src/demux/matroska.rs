@@ -28,6 +28,9 @@ const MOST_HEADERS: usize = 10_000;
 /// No more elements come between two blocks of a track: a file with more was made to keep somebody busy.
 const MOST_BETWEEN: usize = 1_000_000;
 
+/// Damaged places in a file behind which it is read on.
+const MOST_DAMAGE: u32 = 10_000;
+
 struct Matroska<'a> {
     input: Input<'a>,
     tracks: Vec<TrackEntry>,
@@ -39,6 +42,8 @@ struct Matroska<'a> {
     frames: VecDeque<Range<usize>>,
     /// What is to be cut off the sound of the block's last frame.
     padding: i64,
+    /// How often the next cluster had to be looked for.
+    damage: u32,
 }
 
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
@@ -79,7 +84,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     }
     let shown = tracks.iter().map(|entry| entry.track.clone()).collect();
     let (block, frames) = (Vec::new(), VecDeque::new());
-    let packets = Box::new(Matroska { input, tracks, chosen: 0, at, block, frames, padding: 0 });
+    let packets = Box::new(Matroska { input, tracks, chosen: 0, at, block, frames, padding: 0, damage: 0 });
     Ok(Opened { container: Container::Matroska, tracks: shown, tags, packets })
 }
 
@@ -202,7 +207,11 @@ impl Matroska<'_> {
 
     /// Looks for the next cluster behind damage; says whether there is one.
     fn find_cluster(&mut self) -> Result<bool, TranscodeError> {
-        const STEP: u64 = 64 * 1024;
+        const STEP: u64 = 16 * 1024;
+        self.damage += 1;
+        if self.damage > MOST_DAMAGE {
+            return Ok(false);
+        }
         let mut at = self.at.saturating_add(1);
         while at < self.input.len() {
             let bytes = self.input.vec_at(at, STEP)?;

@@ -10,6 +10,7 @@ use crate::input::Input;
 use crate::sniff::Container;
 
 mod boxes;
+mod edits;
 mod entry;
 mod fragments;
 mod metadata;
@@ -18,13 +19,17 @@ mod track;
 
 use boxes::{BoxHead, box_at, children, find};
 use fragments::Fragments;
-use samples::Samples;
 use track::TrackBox;
+
+/// No more tracks are looked at.
+const MOST_TRACKS: usize = 64;
+/// No more boxes in a row are passed over.
+const MOST_BOXES: u32 = 1_000_000;
 
 struct Mp4<'a> {
     input: Input<'a>,
     tracks: Vec<TrackBox>,
-    samples: Samples,
+    chosen: usize,
     fragments: Fragments,
 }
 
@@ -36,19 +41,20 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     };
     let (tags, gapless) = metadata::read(&mut input, &moov)?;
     let mut tracks = Vec::new();
-    for trak in children(&mut input, &moov)?.iter().filter(|b| &b.kind == b"trak") {
+    for trak in children(&mut input, &moov)?.iter().filter(|b| &b.kind == b"trak").take(MOST_TRACKS) {
         tracks.push(TrackBox::read(&mut input, trak, movie_scale, gapless)?);
     }
     let fragments = Fragments::new(&mut input, &moov)?;
     let shown = tracks.iter().map(|track| track.track.clone()).collect();
-    let packets = Box::new(Mp4 { input, tracks, samples: Samples::default(), fragments });
+    let packets = Box::new(Mp4 { input, tracks, chosen: 0, fragments });
     Ok(Opened { container: Container::Mp4, tracks: shown, tags, packets })
 }
 
 /// The box with the headers, which may come last.
 fn find_moov(input: &mut Input<'_>) -> Result<BoxHead, TranscodeError> {
     let (mut at, len) = (0, input.len());
-    while let Some(head) = box_at(input, at, len)? {
+    for _ in 0..MOST_BOXES {
+        let Some(head) = box_at(input, at, len)? else { break };
         if &head.kind == b"moov" {
             return Ok(head);
         }
@@ -59,15 +65,35 @@ fn find_moov(input: &mut Input<'_>) -> Result<BoxHead, TranscodeError> {
 
 impl Packets for Mp4<'_> {
     fn select(&mut self, track: usize) {
-        if let Some(track) = self.tracks.get_mut(track) {
-            self.samples = std::mem::take(&mut track.samples);
+        self.chosen = track;
+        if let Some(track) = self.tracks.get(track) {
             self.fragments.select(track.id);
         }
     }
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
         packet.clear();
-        let found = self.samples.next(&mut self.input, packet)? || self.fragments.next(&mut self.input, packet)?;
-        Ok(if found { Read::Packet } else { Read::End })
+        let Some(track) = self.tracks.get_mut(self.chosen) else { return Ok(Read::End) };
+        let decoded = track.decoded();
+        let found = match track.samples.next(&mut self.input, decoded, packet)? {
+            Found::End => self.fragments.next(&mut self.input, decoded, packet)?,
+            found => found,
+        };
+        Ok(match found {
+            Found::Packet => Read::Packet,
+            Found::Description(n) => match track.change(&mut self.input, n)? {
+                Some(track) => Read::Decoder(Box::new(track)),
+                None => Read::Nothing,
+            },
+            Found::End => Read::End,
+        })
     }
+}
+
+/// What was found in a list of samples.
+enum Found {
+    Packet,
+    /// The next one has this description, whose decoder it needs.
+    Description(u32),
+    End,
 }

@@ -15,36 +15,32 @@ const SEARCH: u64 = 1024 * 1024;
 /// Samples that every decoder is late (LAME tag specification, "Encoder delays").
 const DECODER_DELAY: u64 = 529;
 
+/// So many ID3v2 tags may stand between frames.
+const MOST_TAGS: u32 = 10_000;
+
 struct Mpeg<'a> {
     input: Input<'a>,
     at: u64,
     /// What the frames so far were: others are taken only where two follow each other.
     kind: Option<mpeg::Frame>,
+    tags: u32,
+    link: Link,
 }
 
-/// Opens a stream whose first frame is at `start` or later.
-pub(super) fn open(input: Input<'_>, start: u64) -> Result<Opened<'_>, TranscodeError> {
-    let mut mpeg = Mpeg { input, at: start, kind: None };
+/// Opens a stream whose first frame is at the start or later.
+pub(super) fn open(input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    let mut mpeg = Mpeg { input, at: 0, kind: None, tags: 0, link: Link::default() };
     let Some(first) = mpeg.find()? else { return Err(corrupt("it has no whole frame of MPEG audio")) };
     let begins_at = mpeg.at;
     let head = mpeg.input.vec_at(begins_at, first.size as u64)?;
     let info = Info::parse(&head, &first);
-    if info.is_some() {
+    if let Some(info) = info {
         mpeg.at += first.size as u64; // it has no sound
+        mpeg.link = Link::new(info, &first);
     }
-    let per_frame = u64::from(first.samples);
-    let info = info.unwrap_or_default();
-    let (skip, keep) = match (info.trims, info.frames) {
-        (Some((delay, padding)), Some(frames)) => {
-            (delay + DECODER_DELAY, Some((frames * per_frame).saturating_sub(delay + padding)))
-        }
-        (Some((delay, _)), None) => (delay + DECODER_DELAY, None),
-        (None, _) => (0, None),
-    };
     let bytes = (mpeg.input.len() - begins_at) as f64;
-    let estimate = bytes / first.size as f64 * per_frame as f64;
-    let frames = info.frames.map(|frames| (frames * per_frame) as f64);
-    let samples = keep.map(|keep| keep as f64).or(frames).unwrap_or(estimate);
+    let estimate = bytes / first.size as f64 * f64::from(first.samples);
+    let samples = mpeg.link.samples().map(|samples| samples as f64);
     let codec = match first.layer {
         1 => CODEC_ID_MP1,
         2 => CODEC_ID_MP2,
@@ -55,15 +51,11 @@ pub(super) fn open(input: Input<'_>, start: u64) -> Result<Opened<'_>, Transcode
         codec: codec::name(codec).to_owned(),
         channels: first.channels,
         sample_rate: first.rate,
-        duration: Some(samples / f64::from(first.rate)),
+        duration: Some(samples.unwrap_or(estimate) / f64::from(first.rate)),
         language: None,
     };
-    let rate = u64::from(first.rate);
-    let track = Track {
-        skip: Span::new(skip, rate),
-        keep: keep.map(|keep| Span::new(keep, rate)),
-        ..Track::audio(track, Codec::plain(codec, first.rate, first.channels))
-    };
+    let codec = Codec::plain(codec, first.rate, first.channels);
+    let track = Track { estimated: samples.is_none(), ..Track::audio(track, codec) };
     Ok(Opened { container: Container::Mp3, tracks: vec![track], tags: Tags::default(), packets: Box::new(mpeg) })
 }
 
@@ -72,17 +64,22 @@ impl Mpeg<'_> {
         Ok(self.input.array_at::<4>(at)?.and_then(|bytes| mpeg::frame(&bytes)))
     }
 
-    /// The frame at the position, or the next one that another of its kind follows; the position is moved to it.
+    /// The frame at the position, or the next one that another of its kind follows; the position is moved to it, or to
+    /// the end of what was looked through.
     fn find(&mut self) -> Result<Option<mpeg::Frame>, TranscodeError> {
         let known = self.kind;
         if let Some(frame) = self.frame(self.at)?.filter(|frame| known.is_some_and(|known| known.is_like(frame))) {
             return Ok(Some(frame));
         }
-        let end = self.at.saturating_add(SEARCH).min(self.input.len());
-        while self.at < end {
+        let mut end = self.at.saturating_add(SEARCH);
+        while self.at < end.min(self.input.len()) {
             // Files that were joined have tags in the middle, in whose pictures anything may be found.
-            if let Some(size) = self.input.array_at::<10>(self.at)?.and_then(|bytes| id3v2_size(&bytes)) {
+            if let Some(size) = self.input.array_at::<10>(self.at)?.and_then(|bytes| id3v2_size(&bytes))
+                && self.tags < MOST_TAGS
+            {
+                self.tags += 1;
                 self.at = self.at.saturating_add(size);
+                end = self.at.saturating_add(SEARCH);
                 continue;
             }
             if let Some(frame) = self.frame(self.at)? {
@@ -105,17 +102,68 @@ impl Packets for Mpeg<'_> {
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
         packet.clear();
         loop {
-            let Some(frame) = self.find()? else { return Ok(Read::End) };
+            let Some(frame) = self.find()? else {
+                return Ok(if self.at < self.input.len() { Read::Nothing } else { Read::End });
+            };
             packet.data = self.input.vec_at(self.at, frame.size as u64)?;
             if packet.data.len() != frame.size {
                 return Ok(Read::End); // cut off in the middle of its last frame
             }
             self.at += frame.size as u64;
-            // Files that were joined have such frames in the middle.
-            if Info::parse(&packet.data, &frame).is_none() {
+            let Some(info) = Info::parse(&packet.data, &frame) else {
+                (packet.trim_start, packet.trim_end) = self.link.trims(&frame);
                 return Ok(Read::Packet);
-            }
+            };
+            // Files were joined here.
+            self.link = Link::new(info, &frame);
         }
+    }
+}
+
+/// What one run of an encoder made: a file, or one of several that were joined.
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    /// Frames so far.
+    frame: u64,
+    /// Frames in all, if that is known.
+    frames: Option<u64>,
+    per_frame: u64,
+    /// Where in its samples its sound begins and ends.
+    start: u64,
+    end: Option<u64>,
+}
+
+impl Link {
+    fn new(info: Info, head: &mpeg::Frame) -> Self {
+        let per_frame = u64::from(head.samples);
+        let (start, end) = match (info.trims, info.frames) {
+            (Some((delay, padding)), Some(frames)) => {
+                (delay + DECODER_DELAY, Some((frames * per_frame + DECODER_DELAY).saturating_sub(padding)))
+            }
+            (Some((delay, _)), None) => (delay + DECODER_DELAY, None),
+            (None, _) => (0, None),
+        };
+        Self { frame: 0, frames: info.frames, per_frame, start, end }
+    }
+
+    /// Its length in samples, if that is known.
+    fn samples(&self) -> Option<u64> {
+        let whole = self.frames.map(|frames| frames * self.per_frame);
+        self.end.map(|end| end.saturating_sub(self.start)).or(whole)
+    }
+
+    /// What is cut off the next frame, at its start and its end. What follows the last frame belongs to a file that was
+    /// joined, and says nothing of itself.
+    fn trims(&mut self, head: &mpeg::Frame) -> (Span, Span) {
+        let (frame, per_frame) = (self.frame, u64::from(head.samples));
+        self.frame += 1;
+        if self.frames.is_some_and(|frames| frame >= frames) {
+            return (Span::ZERO, Span::ZERO);
+        }
+        let (from, to) = (frame * per_frame, (frame + 1) * per_frame);
+        let start = self.start.saturating_sub(from).min(per_frame);
+        let end = self.end.map_or(0, |end| to.saturating_sub(end)).min(per_frame);
+        (Span::new(start, head.rate.into()), Span::new(end, head.rate.into()))
     }
 }
 

@@ -13,7 +13,6 @@ use crate::sniff::Container;
 use crate::span::Span;
 use crate::tags::Tags;
 
-mod comments;
 mod page;
 mod stream;
 
@@ -39,7 +38,12 @@ struct Ogg<'a> {
     ready: VecDeque<Packet>,
     /// Samples at the end of the last page; `None` before the first.
     position: Option<i64>,
-    ended: bool,
+    /// Links of the chain so far.
+    links: u32,
+    /// The last page was the first of a stream.
+    beginning: bool,
+    /// The link's stream of sound has begun.
+    found: bool,
 }
 
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
@@ -50,13 +54,21 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let (mut tracks, mut tags) = (Vec::new(), Tags::default());
     for (serial, first) in &serials {
         let mut headers = Headers::new(first);
+        let mut pages = Pages::default();
         if headers.is_audio() {
-            complete(&mut input, *serial, &mut headers)?;
+            complete(&mut input, &mut pages, *serial, &mut headers)?;
         }
+        let mut clock = headers.clock();
         let (mut track, comments) = headers.finish();
-        if let Some(end) = last_granule(&mut input, *serial)? {
-            let played = Span::new(end, track.info.sample_rate.into()).seconds() - track.skip.seconds();
-            track.info.duration = track.is_audio().then_some(played).filter(|seconds| *seconds > 0.0);
+        if track.is_audio()
+            && let Some(end) = last_granule(&mut input, *serial)?
+        {
+            // Recordings of a broadcast begin somewhere in the middle of it.
+            let start = first_granule(&mut input, &mut pages, *serial, &mut clock)?;
+            let rate = track.info.sample_rate.into();
+            let skipped: f64 = track.played.iter().map(|part| part.start.seconds()).sum();
+            let played = Span::new(end.saturating_sub(start), rate).seconds() - skipped;
+            track.info.duration = Some(played).filter(|seconds| *seconds > 0.0);
         }
         tags.merge(comments);
         tracks.push(track);
@@ -73,7 +85,9 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         unfinished: Vec::new(),
         ready: VecDeque::new(),
         position: None,
-        ended: false,
+        links: 0,
+        beginning: false,
+        found: false,
     };
     Ok(Opened { container: Container::Ogg, tracks, tags, packets: Box::new(ogg) })
 }
@@ -92,8 +106,13 @@ fn beginnings(input: &mut Input<'_>) -> Result<Vec<(u32, Vec<u8>)>, TranscodeErr
 }
 
 /// Reads the rest of a stream's headers.
-fn complete(input: &mut Input<'_>, serial: u32, headers: &mut Headers) -> Result<(), TranscodeError> {
-    let (mut pages, mut unfinished) = (Pages::default(), Vec::new());
+fn complete(
+    input: &mut Input<'_>,
+    pages: &mut Pages,
+    serial: u32,
+    headers: &mut Headers,
+) -> Result<(), TranscodeError> {
+    let mut unfinished = Vec::new();
     for _ in 0..HEADER_PAGES {
         let Some(page) = pages.next(input)? else { break };
         if page.serial != serial || page.begins() {
@@ -114,6 +133,28 @@ fn complete(input: &mut Input<'_>, serial: u32, headers: &mut Headers) -> Result
         }
     }
     Ok(())
+}
+
+/// The granule position at which a stream's sound begins: that of its first page with sound, less what is in it.
+fn first_granule(
+    input: &mut Input<'_>,
+    pages: &mut Pages,
+    serial: u32,
+    clock: &mut Clock,
+) -> Result<u64, TranscodeError> {
+    let mut length = 0;
+    for _ in 0..HEADER_PAGES {
+        let Some(page) = pages.next(input)? else { break };
+        if page.serial != serial {
+            continue;
+        }
+        let whole = page.packets().filter(|(_, whole)| *whole);
+        length += whole.map(|(packet, _)| clock.length(packet)).sum::<i64>();
+        if page.granule >= 0 {
+            return Ok(u64::try_from(page.granule.saturating_sub(length)).unwrap_or(0));
+        }
+    }
+    Ok(0)
 }
 
 /// The granule position of a stream's last page, if it is near the end of the file.
@@ -144,15 +185,10 @@ impl Packets for Ogg<'_> {
             }
             let Some(page) = self.pages.next(&mut self.input)? else { return Ok(Read::End) };
             if page.begins() {
-                if page.serial == self.serial && self.position.is_none() && self.headers.is_none() {
-                    self.begin(&page);
-                } else if self.ended && Headers::new(first(&page)).is_audio() {
-                    // The next link of a chain: its headers come before its sound.
-                    self.serial = page.serial;
-                    self.begin(&page);
-                }
+                self.begin(&page);
                 continue;
             }
+            self.beginning = false;
             if page.serial != self.serial {
                 continue;
             }
@@ -163,14 +199,22 @@ impl Packets for Ogg<'_> {
     }
 }
 
-fn first(page: &Page) -> &[u8] {
-    page.packets().next().map_or(&[], |(packet, _)| packet)
-}
-
 impl Ogg<'_> {
+    /// Takes the first page of a stream. Streams that are played together all begin before anything else of them comes;
+    /// one that begins later starts the next link of a chain (RFC 3533, 4), whether or not the last one says its end.
     fn begin(&mut self, page: &Page) {
-        self.headers = Some(Headers::new(first(page)));
-        self.unfinished.clear();
+        if !std::mem::replace(&mut self.beginning, true) {
+            self.links = self.links.saturating_add(1);
+            self.found = false;
+        }
+        let first = page.packets().next().map_or(&[][..], |(packet, _)| packet);
+        let is_wanted = if self.links == 1 { page.serial == self.serial } else { Headers::new(first).is_audio() };
+        if is_wanted && !self.found {
+            self.found = true;
+            self.serial = page.serial;
+            self.headers = Some(Headers::new(first));
+            self.unfinished.clear();
+        }
     }
 
     /// Takes the packets of a page of the stream. Gives the track when the headers of a further stream are complete.
@@ -207,7 +251,6 @@ impl Ogg<'_> {
         if self.headers.is_none() && !lengths.is_empty() {
             self.place(page, &lengths);
         }
-        self.ended |= page.ends();
         Ok(changed)
     }
 
@@ -218,7 +261,7 @@ impl Ogg<'_> {
         let (track, _) = headers.finish();
         self.rate = track.info.sample_rate;
         self.position = None;
-        std::mem::take(&mut self.ended).then_some(track)
+        (self.links > 1).then_some(track)
     }
 
     /// Works out what of the page's sound is not to be heard. `lengths` are samples, one for each packet.

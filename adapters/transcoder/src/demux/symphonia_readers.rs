@@ -1,21 +1,20 @@
-//! WAVE and FLAC, by Symphonia's readers. The container is known already, so exactly its reader is made: Symphonia's
-//! own guessing takes other containers for MPEG audio and gives noise.
+//! Symphonia's readers of WAVE and FLAC. The container is known already, so exactly its reader is made: Symphonia's own
+//! guessing takes other containers for MPEG audio and gives noise.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track as TheirTrack};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
-use symphonia::core::meta::StandardTag;
 use symphonia::core::units::{Duration, TimeBase};
 use symphonia::default::formats::{FlacReader, WavReader};
 
 use super::{AUDIO, LARGEST_PACKET, Opened, Packet, Packets, Read, Track, corrupt};
 use crate::codec::{self, Codec};
-use crate::input::{Failure, Input};
+use crate::input::{Failure, Spliced};
 use crate::sniff::Container;
 use crate::span::Span;
-use crate::tags::{Key, Tags};
+use crate::tags::Tags;
 
 /// Damaged stretches in a row after which nothing more is expected.
 const DAMAGE: u32 = 1000;
@@ -27,21 +26,19 @@ struct Reader<'a> {
     time_base: Option<TimeBase>,
 }
 
-pub(super) fn open(container: Container, mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    let of_wave = if container == Container::Wav { wave(&mut input)? } else { Tags::default() };
-    let failure = input.failure();
-    let stream = MediaSourceStream::new(Box::new(input), MediaSourceStreamOptions::default());
+/// Opens a file whose headers have been made such that Symphonia reads them as they are meant.
+pub(super) fn open(container: Container, source: Spliced<'_>) -> Result<Opened<'_>, TranscodeError> {
+    let failure = source.failure();
+    let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
     let options = FormatOptions::default();
     let made = match container {
         Container::Wav => WavReader::try_new(stream, options).map(boxed),
         _ => FlacReader::try_new(stream, options).map(boxed),
     };
-    let mut reader = made.map_err(|err| explain(&err, &failure, container))?;
-    let mut tags = tags(&mut *reader);
-    tags.merge(of_wave);
+    let reader = made.map_err(|err| explain(&err, &failure, container))?;
     let tracks = reader.tracks().iter().map(track).collect();
     let packets = Box::new(Reader { reader, failure, track: 0, time_base: None });
-    Ok(Opened { container, tracks, tags, packets })
+    Ok(Opened { container, tracks, tags: Tags::default(), packets })
 }
 
 fn boxed<'a>(reader: impl FormatReader + 'a) -> Box<dyn FormatReader + 'a> {
@@ -59,63 +56,6 @@ fn explain(err: &Error, failure: &Failure, container: Container) -> TranscodeErr
         }
         err => corrupt(format!("its {} headers make no sense: {err}", container.name())),
     }
-}
-
-/// What Symphonia does not tell of a WAVE file: the name of a codec that it does not read (Microsoft's registered wave
-/// formats), and the tags of the INFO list (Multimedia Programming Interface and Data Specifications 1.0).
-fn wave(input: &mut Input<'_>) -> Result<Tags, TranscodeError> {
-    let (mut at, mut tags) = (12, Tags::default());
-    while let Some([k0, k1, k2, k3, s0, s1, s2, s3]) = input.array_at(at)? {
-        let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
-        match &[k0, k1, k2, k3] {
-            b"data" => break,
-            b"fmt " => {
-                let format = input.array_at(at + 8)?.map_or(0, u16::from_le_bytes);
-                if let Some(name) = unsupported_wave(format) {
-                    return Err(TranscodeError::UnsupportedCodec { name });
-                }
-            }
-            b"LIST" if size <= LARGEST_PACKET => {
-                let list = input.vec_at(at + 8, size)?;
-                if let Some(items) = list.strip_prefix(b"INFO") {
-                    info(items, &mut tags);
-                }
-            }
-            _ => {}
-        }
-        at += 8 + size + size % 2;
-    }
-    Ok(tags)
-}
-
-fn info(mut items: &[u8], tags: &mut Tags) {
-    while let [k0, k1, k2, k3, s0, s1, s2, s3, rest @ ..] = items {
-        let size = u32::from_le_bytes([*s0, *s1, *s2, *s3]) as usize;
-        let text = String::from_utf8_lossy(&rest[..size.min(rest.len())]);
-        match &[*k0, *k1, *k2, *k3] {
-            b"INAM" => tags.set(Key::Title, &text),
-            b"IART" => tags.set(Key::Artist, &text),
-            b"IPRD" => tags.set(Key::Album, &text),
-            b"ICRD" => tags.set(Key::Date, &text),
-            _ => {}
-        }
-        items = rest.get(size + size % 2..).unwrap_or_default();
-    }
-}
-
-fn unsupported_wave(format: u16) -> Option<String> {
-    let name = match format {
-        0x0001 | 0x0002 | 0x0003 | 0x0006 | 0x0007 | 0x0011 | 0xfffe => return None,
-        0x0031 => "gsm_ms",
-        0x0050 => "mp2",
-        0x0055 => "mp3",
-        0x0160..=0x0163 => "wma",
-        0x2000 => "ac3",
-        0x2001 => "dts",
-        0x00ff | 0x1600 | 0x1602 => "aac",
-        format => return Some(format!("wave format 0x{format:04x}")),
-    };
-    Some(name.to_owned())
 }
 
 fn track(track: &TheirTrack) -> Track {
@@ -139,29 +79,6 @@ fn track(track: &TheirTrack) -> Track {
         language: track.language.clone(),
     };
     Track::audio(info, codec)
-}
-
-fn tags(reader: &mut dyn FormatReader) -> Tags {
-    let mut tags = Tags::default();
-    let mut metadata = reader.metadata();
-    metadata.skip_to_latest();
-    let Some(revision) = metadata.current() else { return tags };
-    let of_tracks = revision.per_track.iter().map(|track| &track.metadata);
-    for container in std::iter::once(&revision.media).chain(of_tracks) {
-        for tag in &container.tags {
-            match &tag.std {
-                Some(StandardTag::TrackTitle(text)) => tags.set(Key::Title, text),
-                Some(StandardTag::Artist(text)) => tags.set(Key::Artist, text),
-                Some(StandardTag::Album(text)) => tags.set(Key::Album, text),
-                Some(StandardTag::RecordingDate(text) | StandardTag::ReleaseDate(text)) => tags.set(Key::Date, text),
-                _ => {}
-            }
-        }
-        for visual in &container.visuals {
-            tags.set_cover(&visual.data);
-        }
-    }
-    tags
 }
 
 impl Reader<'_> {

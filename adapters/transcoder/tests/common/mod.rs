@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+pub mod bytes;
+
 use std::fs::File;
 use std::io::Cursor;
 use std::ops::ControlFlow;

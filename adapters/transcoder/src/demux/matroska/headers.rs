@@ -5,7 +5,7 @@ use symphonia::core::codecs::audio::well_known::*;
 
 use super::ebml::{Element, element_at, elements, float, id, text, unsigned};
 use crate::codec::{self, Codec, OpusHead};
-use crate::demux::{AUDIO, Track};
+use crate::demux::{AUDIO, Part, Track};
 use crate::input::Input;
 use crate::span::Span;
 use crate::tags::{Key, Tags};
@@ -92,6 +92,10 @@ pub(super) fn tracks(all: &[u8]) -> Vec<TrackEntry> {
     entries.map(|(_, entry)| track(entry)).collect()
 }
 
+/// What all frames of a codec begin with is a few bytes; it is put before each of them.
+const LONGEST_STRIPPED: usize = 64;
+const LONGEST_NAME: usize = 32;
+
 /// What a track entry says, as it stands there.
 #[derive(Default)]
 struct Fields<'b> {
@@ -117,11 +121,11 @@ fn track(entry: &[u8]) -> TrackEntry {
             id::TRACK_NUMBER => fields.number = unsigned(body),
             id::TRACK_TYPE => fields.kind = unsigned(body),
             id::FLAG_DEFAULT => fields.preferred = unsigned(body) != 0,
-            id::CODEC_ID => fields.codec = text(body),
+            id::CODEC_ID => fields.codec = name(body),
             id::CODEC_PRIVATE => fields.private = body,
             id::CODEC_DELAY => fields.delay = Some(unsigned(body)),
-            id::LANGUAGE_BCP47 => fields.language = Some(text(body)),
-            id::LANGUAGE => fields.language = fields.language.take().or(Some(text(body)).filter(|l| l != "und")),
+            id::LANGUAGE_BCP47 => fields.language = Some(name(body)),
+            id::LANGUAGE => fields.language = fields.language.take().or(Some(name(body)).filter(|l| l != "und")),
             id::AUDIO => audio(body, &mut fields),
             id::CONTENT_ENCODINGS => encodings(body, &mut fields),
             _ => {}
@@ -136,6 +140,11 @@ fn track(entry: &[u8]) -> TrackEntry {
         _ => Track::other("other", fields.codec),
     };
     TrackEntry { number, track, stripped }
+}
+
+/// The name of a codec or a language. They end up in errors and descriptions, so they are kept short and printable.
+fn name(body: &[u8]) -> String {
+    text(body).chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
 }
 
 fn audio<'b>(body: &'b [u8], fields: &mut Fields<'b>) {
@@ -156,9 +165,10 @@ fn encodings<'b>(body: &'b [u8], fields: &mut Fields<'b>) {
                 id::CONTENT_ENCRYPTION => fields.encrypted = true,
                 id::CONTENT_COMPRESSION => {
                     let field = |wanted| elements(body).find(|(kind, _)| *kind == wanted).map(|(_, body)| body);
+                    let stripped = || field(id::CONTENT_COMP_SETTINGS).unwrap_or_default();
                     // 3 is header stripping; the others are general compressors, which nobody uses for sound.
                     match field(id::CONTENT_COMP_ALGO).map_or(0, unsigned) {
-                        3 => fields.stripped = field(id::CONTENT_COMP_SETTINGS).unwrap_or_default().to_vec(),
+                        3 if stripped().len() <= LONGEST_STRIPPED => fields.stripped = stripped().to_vec(),
                         _ => fields.compressed = true,
                     }
                 }
@@ -185,7 +195,8 @@ impl Fields<'_> {
         let skip = self.delay.map_or(Span::new(pre_skip, 48_000), Span::nanos);
         let language = self.language;
         let info = TrackInfo { kind: AUDIO.into(), codec: name, channels, sample_rate: rate, duration: None, language };
-        Track { encrypted: self.encrypted, preferred: self.preferred, skip, ..Track::audio(info, codec) }
+        let played = vec![Part::from(skip)];
+        Track { encrypted: self.encrypted, preferred: self.preferred, played, ..Track::audio(info, codec) }
     }
 
     /// The codec (Matroska codec mappings, "Audio Codec Mappings").

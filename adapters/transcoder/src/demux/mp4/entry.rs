@@ -62,10 +62,15 @@ impl Entry {
         Self { name, codec, encrypted: false, rate: 0, channels: 0, pcm_frame: None }
     }
 
-    pub(super) fn parse(kind: [u8; 4], body: &[u8]) -> Self {
-        let Some(fields) = Fields::parse(body) else {
+    /// Reads a description; `scale` is the ticks per second of its track.
+    pub(super) fn parse(kind: [u8; 4], body: &[u8], scale: u32) -> Self {
+        let Some(mut fields) = Fields::parse(body) else {
             return Self { name: name(kind), ..Self::unknown() };
         };
+        // Rates above 65,535 Hz don't fit in. A track of sound has ticks of its rate.
+        if fields.rate == 0 {
+            fields.rate = scale;
+        }
         let encrypted = matches!(&kind, b"enca" | b"drms" | b"p608");
         let original = fields.find(b"sinf").and_then(|sinf| inner(sinf, b"frma"));
         let kind = original.filter(|_| encrypted).and_then(|kind| kind.try_into().ok()).unwrap_or(kind);

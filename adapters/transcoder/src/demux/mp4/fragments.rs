@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use microserve_core::transcode::TranscodeError;
 
 use super::boxes::{BoxHead, box_at, children, find, u32_at, u64_at};
+use super::{Found, MOST_BOXES};
 use crate::demux::{LARGEST_PACKET, Packet, corrupt};
 use crate::input::Input;
 
@@ -16,14 +17,15 @@ const LARGEST_LISTS: u64 = 4 * 1024 * 1024;
 pub(super) struct Fragments {
     /// Where the next box of the file begins; `None`: the file has no fragments.
     at: Option<u64>,
-    /// The size of a sample, by track, when a fragment names none.
-    default_sizes: Vec<(u32, u32)>,
+    /// The description and the size of a sample, by track, when a fragment names none.
+    defaults: Vec<(u32, u32, u32)>,
     track: u32,
     runs: VecDeque<Run>,
 }
 
 /// Samples that lie one behind the other.
 struct Run {
+    description: u32,
     offset: u64,
     left: u32,
     /// The size of every sample, if they have no sizes of their own.
@@ -39,37 +41,48 @@ struct Run {
 struct Header {
     track: u32,
     base: Option<u64>,
+    description: Option<u32>,
     size: Option<u32>,
 }
 
 impl Fragments {
     pub(super) fn new(input: &mut Input<'_>, moov: &BoxHead) -> Result<Self, TranscodeError> {
-        let mut default_sizes = Vec::new();
+        let mut defaults = Vec::new();
         let mvex = find(input, moov, b"mvex")?;
         if let Some(mvex) = mvex {
             for trex in children(input, &mvex)?.iter().filter(|b| &b.kind == b"trex") {
                 let bytes = input.vec_at(trex.body, 24.min(trex.len()))?;
-                if let (Some(track), Some(size)) = (u32_at(&bytes, 4), u32_at(&bytes, 16)) {
-                    default_sizes.push((track, size));
+                if let (Some(track), Some(description), Some(size)) =
+                    (u32_at(&bytes, 4), u32_at(&bytes, 8), u32_at(&bytes, 16))
+                {
+                    defaults.push((track, description, size));
                 }
             }
         }
-        Ok(Self { at: mvex.map(|_| 0), default_sizes, ..Self::default() })
+        Ok(Self { at: mvex.map(|_| 0), defaults, ..Self::default() })
     }
 
     pub(super) fn select(&mut self, track: u32) {
         self.track = track;
     }
 
-    /// Reads the next packet; says whether there was one.
-    pub(super) fn next(&mut self, input: &mut Input<'_>, packet: &mut Packet) -> Result<bool, TranscodeError> {
+    /// Reads the next packet, unless its description is another than the one that is being decoded.
+    pub(super) fn next(
+        &mut self,
+        input: &mut Input<'_>,
+        decoded: Option<u32>,
+        packet: &mut Packet,
+    ) -> Result<Found, TranscodeError> {
         loop {
             let Some(run) = self.runs.front_mut() else {
                 if self.next_fragment(input)? {
                     continue;
                 }
-                return Ok(false);
+                return Ok(Found::End);
             };
+            if decoded.is_some_and(|decoded| decoded != run.description) {
+                return Ok(Found::Description(run.description));
+            }
             let Some((at, size)) = run.next() else {
                 self.runs.pop_front();
                 continue;
@@ -79,7 +92,7 @@ impl Fragments {
             }
             packet.data = input.vec_at(at, size)?;
             if packet.data.len() as u64 == size {
-                return Ok(true);
+                return Ok(Found::Packet);
             }
             self.runs.pop_front(); // its bytes are behind the end of the file
         }
@@ -87,7 +100,8 @@ impl Fragments {
 
     /// Goes to the next fragment; says whether there is one.
     fn next_fragment(&mut self, input: &mut Input<'_>) -> Result<bool, TranscodeError> {
-        while let Some(at) = self.at {
+        for _ in 0..MOST_BOXES {
+            let Some(at) = self.at else { break };
             let Some(head) = box_at(input, at, input.len())? else {
                 self.at = None;
                 break;
@@ -108,14 +122,16 @@ impl Fragments {
             let Some(tfhd) = boxes.iter().find(|b| &b.kind == b"tfhd") else { continue };
             let bytes = input.vec_at(tfhd.body, 64.min(tfhd.len()))?;
             let Some(header) = Header::parse(&bytes).filter(|header| header.track == self.track) else { continue };
-            let default = self.default_sizes.iter().find(|(track, _)| *track == self.track).map(|(_, size)| *size);
-            let size = header.size.or(default).unwrap_or(0);
+            let default = self.defaults.iter().find(|(track, ..)| *track == self.track);
+            let size = header.size.or(default.map(|(.., size)| *size)).unwrap_or(0);
+            let description = header.description.or(default.map(|(_, description, _)| *description)).unwrap_or(1);
             let base = header.base.unwrap_or(moof.start);
             let mut offset = base;
             for trun in boxes.iter().filter(|b| &b.kind == b"trun") {
                 let list = input.vec_at(trun.body, room.min(trun.len()))?;
                 room -= list.len() as u64;
                 if let Some(run) = Run::parse(list, base, offset, size) {
+                    let run = Run { description, ..run };
                     offset = run.end();
                     self.runs.push_back(run);
                 }
@@ -137,10 +153,12 @@ impl Header {
             })
         };
         let base = skip(0x1, 8);
-        let _description = skip(0x2, 4);
+        let description = skip(0x2, 4);
         let _duration = skip(0x8, 4);
         let size = skip(0x10, 4);
-        Some(Self { track, base: base.and_then(|at| u64_at(bytes, at)), size: size.and_then(|at| u32_at(bytes, at)) })
+        let number = |at: Option<usize>| u32_at(bytes, at?);
+        let (base, description, size) = (base.and_then(|at| u64_at(bytes, at)), number(description), number(size));
+        Some(Self { track, base, description, size })
     }
 }
 
@@ -167,7 +185,7 @@ impl Run {
             0 => left,
             stride => left.min(u32::try_from(list.len().saturating_sub(at) / stride).unwrap_or(u32::MAX)),
         };
-        Some(Self { offset, left, size, list, stride, size_at, entry: at })
+        Some(Self { description: 1, offset, left, size, list, stride, size_at, entry: at })
     }
 
     fn size_of(&self, entry: usize) -> u64 {

@@ -2,6 +2,7 @@
 
 use microserve_core::transcode::TranscodeError;
 
+use super::Found;
 use super::boxes::{BoxHead, Table, children};
 use crate::demux::{LARGEST_PACKET, Packet, corrupt};
 use crate::input::Input;
@@ -23,8 +24,8 @@ pub(super) struct Samples {
     scale: u32,
     /// Bytes of a moment of PCM, which is read many samples at a time.
     pcm_frame: Option<u64>,
-    /// The sample description whose samples are wanted, when there are several.
-    wanted: Option<u32>,
+    /// The sample description of the chunk, counted from one.
+    description: u32,
 
     chunk: u64,
     run: u64,
@@ -68,13 +69,10 @@ impl Samples {
         Ok(samples)
     }
 
-    pub(super) fn read_as_pcm(&mut self, bytes_per_frame: u64) {
+    /// PCM of so many bytes for each moment is read many moments at a time.
+    pub(super) fn read_as_pcm(&mut self, bytes_per_frame: Option<u64>) {
         // Samples with sizes of their own hold several moments each, and are packets as they stand.
-        self.pcm_frame = (self.same_size > 0 && bytes_per_frame > 0).then_some(bytes_per_frame);
-    }
-
-    pub(super) fn want_only(&mut self, description: u32) {
-        self.wanted = Some(description);
+        self.pcm_frame = bytes_per_frame.filter(|bytes| self.same_size > 0 && *bytes > 0);
     }
 
     /// The ticks of all samples, and those of the last one if it has fewer than the others.
@@ -87,7 +85,8 @@ impl Samples {
             usual = usual.max(delta);
             last = if count == 1 || n == 0 { delta } else { usual };
         }
-        Ok((total, (last < usual).then_some(last.into())))
+        // Writers that don't know how long the last one is leave one tick, or none.
+        Ok((total, (1 < last && last < usual).then_some(last.into())))
     }
 
     /// The ticks of the first sample.
@@ -96,17 +95,35 @@ impl Samples {
         Ok(first.map_or(0, |[.., a, b, c, d]| u64::from(u32::from_be_bytes([a, b, c, d]))))
     }
 
-    /// Reads the next packet; says whether there was one.
-    pub(super) fn next(&mut self, input: &mut Input<'_>, packet: &mut Packet) -> Result<bool, TranscodeError> {
+    /// The description of the first sample.
+    pub(super) fn first_description(&mut self, input: &mut Input<'_>) -> Result<u32, TranscodeError> {
+        Ok(self.chunk_run(input)?.map_or(1, |(_, description)| description))
+    }
+
+    /// Reads the next packet, unless its description is another than the one that is being decoded.
+    pub(super) fn next(
+        &mut self,
+        input: &mut Input<'_>,
+        decoded: Option<u32>,
+        packet: &mut Packet,
+    ) -> Result<Found, TranscodeError> {
         while self.sample < self.count {
             if self.left_in_chunk == 0 && !self.next_chunk(input)? {
-                return Ok(false);
+                return Ok(Found::End);
+            }
+            if decoded.is_some_and(|decoded| decoded != self.description) {
+                return Ok(Found::Description(self.description));
             }
             let (taken, size) = self.measure(input)?;
             if size > LARGEST_PACKET {
                 return Err(corrupt("a sample is larger than any sample can be"));
             }
             let at = self.offset;
+            // Nothing of the chunk is in the file, which was cut off. There may be 2³² samples in it.
+            if at >= input.len() {
+                self.sample = self.sample.saturating_add(std::mem::take(&mut self.left_in_chunk));
+                continue;
+            }
             self.offset = self.offset.saturating_add(size);
             self.left_in_chunk -= taken;
             self.sample += taken;
@@ -122,16 +139,16 @@ impl Samples {
                 packet.at_most = shorter.filter(|_| self.pcm_frame.is_none()).map(|n| Span::new(n, self.scale.into()));
             }
             if !packet.data.is_empty() {
-                return Ok(true);
+                return Ok(Found::Packet);
             }
         }
-        Ok(false)
+        Ok(Found::End)
     }
 
     /// How many samples the next packet has, and how many bytes.
     fn measure(&mut self, input: &mut Input<'_>) -> Result<(u64, u64), TranscodeError> {
         if let Some(frame) = self.pcm_frame {
-            let frames = PCM_FRAMES.min(self.left_in_chunk).min(self.count - self.sample);
+            let frames = PCM_FRAMES.min(self.left_in_chunk).min(self.count.saturating_sub(self.sample));
             return Ok((frames, frames * frame));
         }
         if self.same_size > 0 {
@@ -154,13 +171,9 @@ impl Samples {
                 _ => self.chunk_offsets.row(input, self.chunk)?.map(|row| u64::from(u32::from_be_bytes(row))),
             };
             self.chunk += 1;
-            if self.wanted.is_some_and(|wanted| wanted != description) {
-                self.sample += samples;
-                continue;
-            }
             let Some(offset) = offset else { return Ok(false) };
             if samples > 0 {
-                (self.offset, self.left_in_chunk) = (offset, samples);
+                (self.offset, self.left_in_chunk, self.description) = (offset, samples, description);
                 return Ok(true);
             }
         }

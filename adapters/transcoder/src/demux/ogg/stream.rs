@@ -1,12 +1,11 @@
 //! What a stream is: its codec by its first packet, the headers that follow, and how long its packets last.
 
 use lewton::audio::get_decoded_sample_count;
-use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_setup};
+use lewton::header::{IdentHeader, SetupHeader};
 use microserve_core::transcode::TrackInfo;
 
-use super::comments;
 use crate::codec::{Codec, OpusHead};
-use crate::demux::{AUDIO, Track};
+use crate::demux::{AUDIO, LARGEST_PACKET, Part, Track, comments};
 use crate::span::Span;
 use crate::tags::Tags;
 
@@ -68,8 +67,16 @@ impl Headers {
         self.packets.len() >= wanted
     }
 
+    /// Keeps a header, or its first byte alone if nobody wants it: FLAC may have thousands, with pictures in them.
     pub(super) fn take(&mut self, packet: &[u8]) {
-        self.packets.push(packet.to_vec());
+        let is_wanted = match self.kind {
+            Kind::Flac(_) => packet.first().is_some_and(|kind| comments::is_kept(*kind)),
+            _ => true,
+        };
+        let kept: usize = self.packets.iter().map(Vec::len).sum();
+        let fits = (kept + packet.len()) as u64 <= LARGEST_PACKET;
+        let end = if is_wanted && fits { packet.len() } else { packet.len().min(1) };
+        self.packets.push(packet[..end].to_vec());
     }
 
     fn packet(&self, n: usize) -> &[u8] {
@@ -120,7 +127,7 @@ impl Headers {
         let skip = if let Codec::Opus(head) = &codec { Span::new(head.pre_skip.into(), 48_000) } else { Span::ZERO };
         let (kind, codec_name) = (AUDIO.to_owned(), name.to_owned());
         let info = TrackInfo { kind, codec: codec_name, channels, sample_rate: rate, duration: None, language: None };
-        (Track { skip, ..Track::audio(info, codec) }, tags)
+        (Track { played: vec![Part::from(skip)], ..Track::audio(info, codec) }, tags)
     }
 }
 
@@ -138,9 +145,7 @@ pub(super) enum Clock {
 
 impl Clock {
     fn vorbis(ident: &[u8], setup: &[u8]) -> Option<Self> {
-        let ident = read_header_ident(ident).ok()?;
-        let setup = read_header_setup(setup, ident.audio_channels, (ident.blocksize_0, ident.blocksize_1)).ok()?;
-        Some(Self::Vorbis { headers: Box::new((ident, setup)), is_first: true })
+        Some(Self::Vorbis { headers: Box::new(crate::decode::vorbis::headers(ident, setup)?), is_first: true })
     }
 
     pub(super) fn length(&mut self, packet: &[u8]) -> i64 {

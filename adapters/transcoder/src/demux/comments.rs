@@ -28,11 +28,19 @@ pub(super) fn read(bytes: &[u8], tags: &mut Tags) {
     }
 }
 
+const VORBIS_COMMENT: u8 = 4;
+const PICTURE: u8 = 6;
+
+/// Whether a metadata block of FLAC that begins with this byte has something that is kept (RFC 9639, 8.1).
+pub(super) fn is_kept(kind: u8) -> bool {
+    [VORBIS_COMMENT, PICTURE].contains(&(kind & 0x7f))
+}
+
 /// Reads a metadata block of FLAC, if it is one of those that are kept.
 pub(super) fn flac_block(block: &[u8], tags: &mut Tags) {
     match block {
-        [kind, _, _, _, body @ ..] if kind & 0x7f == 4 => read(body, tags),
-        [kind, _, _, _, body @ ..] if kind & 0x7f == 6 => picture(body, tags),
+        [kind, _, _, _, body @ ..] if kind & 0x7f == VORBIS_COMMENT => read(body, tags),
+        [kind, _, _, _, body @ ..] if kind & 0x7f == PICTURE => picture(body, tags),
         _ => {}
     }
 }

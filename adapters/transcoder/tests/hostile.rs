@@ -1,0 +1,253 @@
+//! Files that were made to eat memory or to keep a worker busy: little memory, an early end, and always the chance to
+//! cancel.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{self, Cursor, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use common::bytes::{Bits, ebml, mp4_box, ogg_page, patch_mp4, sine, synchsafe};
+use common::convert_bytes;
+use microserve_core::transcode::{Options, TranscodeError, Transcoder};
+use microserve_transcoder::NativeTranscoder;
+
+/// Counts what is allocated. Every test is a process of its own under nextest; elsewhere they share the figure, and the
+/// limit leaves room for that.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[expect(unsafe_code, reason = "an allocator can't be written otherwise; it hands everything on to the system's")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: the caller keeps the promises that the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MIB: usize = 1024 * 1024;
+
+/// Forgets what is written.
+#[derive(Default)]
+struct Nowhere {
+    at: u64,
+    end: u64,
+}
+
+impl Write for Nowhere {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.at += bytes.len() as u64;
+        self.end = self.end.max(self.at);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Nowhere {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.end.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// Converts bytes; gives what came of it and the memory that took, without the bytes.
+fn measured(bytes: &[u8]) -> (Result<(), TranscodeError>, usize) {
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let made = NativeTranscoder::default().transcode(
+        &mut Cursor::new(bytes),
+        &mut Nowhere::default(),
+        &Options::default(),
+        go_on,
+    );
+    (made.map(|_| ()), PEAK.load(Ordering::Relaxed).saturating_sub(before))
+}
+
+fn assert_small(bytes: &[u8], most: usize) -> Result<(), TranscodeError> {
+    let (outcome, peak) = measured(bytes);
+    assert!(peak < most, "{} MiB for a file of {} KiB", peak / MIB, bytes.len() / 1024);
+    outcome
+}
+
+/// An Ogg Vorbis file whose one codebook has 2^`bits` entries of so many dimensions.
+fn vorbis_bomb(channels: u8, bits: u32, dimensions: u32) -> Vec<u8> {
+    let rates = [0i32; 3].map(i32::to_le_bytes).concat();
+    let ident = [&b"\x01vorbis\0\0\0\0"[..], &[channels], &44_100u32.to_le_bytes(), &rates, &[0xb8, 1]].concat();
+    let comment = [&b"\x03vorbis"[..], &[0; 8], &[1]].concat();
+    let mut setup = Bits::default();
+    for (value, length) in [(0, 8), (0x56_4342, 24), (dimensions, 16), (1 << bits, 24), (1, 1), (bits - 1, 5)] {
+        setup.push(value, length);
+    }
+    for (value, length) in [(1 << bits, bits + 1), (1, 4), (0x6000_0000, 32), (0x6000_0000, 32), (3, 4), (0, 1)] {
+        setup.push(value, length);
+    }
+    for _ in 0..200 {
+        setup.push(0, 32);
+    }
+    let setup = [&b"\x05vorbis"[..], &setup.bytes()].concat();
+    [ogg_page(2, 0, 1, &[&ident]), ogg_page(0, 0, 1, &[&comment, &setup]), ogg_page(4, 100, 1, &[&[0; 10], &[0; 10]])]
+        .concat()
+}
+
+#[test]
+fn a_huge_vorbis_codebook_is_refused_before_it_is_made() {
+    for (channels, bits, dimensions) in [(2, 16, 65_535), (6, 16, 65_535), (2, 22, 16), (6, 22, 16)] {
+        let bomb = vorbis_bomb(channels, bits, dimensions);
+        assert!(matches!(assert_small(&bomb, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+        // Behind good sound, where nobody asks the first decoder.
+        let chained = [sine("s.ogg", "-c:a libvorbis"), bomb].concat();
+        assert!(matches!(assert_small(&chained, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+    }
+}
+
+#[test]
+fn compressed_id3_frames_are_not_inflated() {
+    // A stream of deflate in which each byte stands for a thousand zeros.
+    let mut zeros = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    zeros.write_all(&vec![0; 100 * MIB]).unwrap();
+    let packed = zeros.finish().unwrap();
+    let frame = [&b"TXXX"[..], &synchsafe(packed.len() + 4), &[0, 9], &synchsafe(100 * MIB), &packed].concat();
+    let tag = [&b"ID3\x04\0\0"[..], &synchsafe(frame.len()), &frame].concat();
+    let file = [tag, sine("s.mp3", "-c:a libmp3lame -id3v2_version 0")].concat();
+    assert_small(&file, 16 * MIB).unwrap();
+}
+
+#[test]
+fn thousands_of_headers_are_not_kept() {
+    let info = sine("s.flac", "-c:a flac")[8..42].to_vec();
+    let first = [&b"\x7fFLAC\x01\0\xff\xfffLaC\0\0\0\x22"[..], &info].concat();
+    let header = [&[0x02][..], &vec![b'A'; 60_000]].concat();
+    let comment = [&[0x04][..], &vec![b'A'; 60_000]].concat();
+    let mut file = ogg_page(2, 0, 1, &[&first]);
+    for _ in 0..500 {
+        file.extend(ogg_page(0, 0, 1, &[&header]));
+        file.extend(ogg_page(0, 0, 1, &[&comment]));
+    }
+    assert!(matches!(assert_small(&file, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+}
+
+#[test]
+fn pictures_in_flac_are_not_kept() {
+    let good = sine("s.flac", "-c:a flac");
+    let jpeg = [&[0xff, 0xd8, 0xff][..], &vec![0; 10 * MIB], &[0xff, 0xd9]].concat();
+    let mut picture = [&3u32.to_be_bytes()[..], &10u32.to_be_bytes(), b"image/jpeg"].concat();
+    picture.extend([0, 1, 1, 24, 0, jpeg.len() as u32].map(u32::to_be_bytes).concat());
+    picture.extend(jpeg);
+    let block = [&((6 << 24) + picture.len() as u32).to_be_bytes()[..], &picture].concat();
+    let file = [&good[..42], &block.repeat(8), &good[42..]].concat();
+    assert_small(&file, 24 * MIB).unwrap();
+    assert_eq!(convert_bytes(&file).unwrap().samples, 22_050);
+}
+
+#[test]
+fn names_in_matroska_stay_short() {
+    let long = [&b"A_"[..], &vec![b'X'; MIB]].concat();
+    let track = [&b"\xd7\x81\x01\x83\x81\x02"[..], &ebml(&[0x86], &long)].concat();
+    let tracks = ebml(&[0x16, 0x54, 0xae, 0x6b], &ebml(&[0xae], &track));
+    let file = [&b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff"[..], &tracks].concat();
+    let err = assert_small(&file, 16 * MIB).unwrap_err();
+    assert!(err.to_string().len() < 200, "{err}");
+}
+
+#[test]
+fn blocks_without_sound_end_soon() {
+    let good = sine("s.mka", "-c:a libopus");
+    let cluster = good.windows(4).position(|four| four == [0x1f, 0x43, 0xb6, 0x75]).unwrap();
+    let head = &good[..cluster];
+    let open = b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff";
+    // 256 frames of no bytes in each block of seven, and clusters that don't begin.
+    let laced = [head, open, &b"\xa3\x85\x81\0\0\x04\xff".repeat(500_000)].concat();
+    let crumbs = [head, &b"\x1f\x43\xb6\x75\x80\0".repeat(500_000)].concat();
+    for file in [laced, crumbs] {
+        assert!(matches!(assert_small(&file, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+    }
+}
+
+/// An M4A whose tables were replaced.
+fn with_tables(stsz: &[u32], stsc: &[u32], stco: &[u32]) -> Vec<u8> {
+    let table =
+        |numbers: &[u32]| [&[0; 4][..], &numbers.iter().flat_map(|n| n.to_be_bytes()).collect::<Vec<_>>()].concat();
+    let mut file = sine("s.m4a", "-c:a aac");
+    for (kind, numbers) in [(b"stsz", stsz), (b"stsc", stsc), (b"stco", stco)] {
+        let path: [&[u8; 4]; 6] = [b"moov", b"trak", b"mdia", b"minf", b"stbl", kind];
+        file = patch_mp4(&file, &path, &|_| table(numbers));
+    }
+    file
+}
+
+#[test]
+fn four_billion_samples_behind_the_end_are_passed_over() {
+    let file = with_tables(&[1, u32::MAX], &[1, 1, u32::MAX, 1], &[1, 0xffff_fff0]);
+    assert!(matches!(assert_small(&file, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+}
+
+#[test]
+fn samples_that_never_decode_are_given_up() {
+    let offsets: Vec<u32> = std::iter::once(90_000).chain(std::iter::repeat_n(0, 90_000)).collect();
+    let file = with_tables(&[1, u32::MAX], &[1, 1, 50_000, 1], &offsets);
+    assert!(matches!(assert_small(&file, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+}
+
+#[test]
+fn the_same_bytes_are_not_played_for_ever() {
+    let good = sine("s.m4a", "-c:a aac");
+    let stsz = good.windows(4).position(|four| four == b"stsz").unwrap();
+    let first = u32::from_be_bytes(good[stsz + 16..stsz + 20].try_into().unwrap());
+    let mdat = good.windows(4).position(|four| four == b"mdat").unwrap() as u32 + 4;
+    let offsets: Vec<u32> = std::iter::once(100_000).chain(std::iter::repeat_n(mdat, 100_000)).collect();
+    let file = with_tables(&[first, 100_000], &[1, 1, 1, 1], &offsets);
+    assert!(matches!(assert_small(&file, 16 * MIB), Err(TranscodeError::Corrupt { .. })));
+}
+
+#[test]
+fn a_thousand_tracks_cost_little() {
+    let mut file = sine("s.m4a", "-c:a aac");
+    let path: [&[u8; 4]; 1] = [b"moov"];
+    let mut entry = vec![0; 200_000];
+    entry[7] = 1;
+    let stsd = mp4_box(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1][..], &mp4_box(b"mp4a", &entry)].concat());
+    let hdlr = mp4_box(b"hdlr", &[&[0; 8][..], b"soun", &[0; 12]].concat());
+    let minf = mp4_box(b"minf", &mp4_box(b"stbl", &stsd));
+    let trak = mp4_box(b"trak", &mp4_box(b"mdia", &[hdlr, minf].concat()));
+    file = patch_mp4(&file, &path, &|moov| [moov, &trak.repeat(500)].concat());
+    assert_small(&file, 24 * MIB).unwrap();
+}
+
+#[test]
+fn a_long_search_can_be_cancelled() {
+    let good = sine("s.mp3", "-c:a libmp3lame");
+    let file = [&good[..], &vec![0x55; 32 * MIB]].concat();
+    let mut asked = 0;
+    let mut stop = |_| {
+        asked += 1;
+        if asked < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let mut sink = Cursor::new(Vec::new());
+    let outcome =
+        NativeTranscoder::default().transcode(&mut Cursor::new(file), &mut sink, &Options::default(), &mut stop);
+    assert!(matches!(outcome, Err(TranscodeError::Cancelled)), "{outcome:?}");
+}
