@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 pub mod mariadb;
+pub mod rabbitmq;
 
 /// A process that never outlives the test, even when the test's own process is killed.
 struct Guarded {
@@ -16,13 +17,18 @@ struct Guarded {
 
 impl Guarded {
     fn start(program: PathBuf, args: Vec<String>) -> Self {
+        Self::start_in(Vec::new(), program, args)
+    }
+
+    /// With variables of its environment beside those of the test.
+    fn start_in(environment: Vec<(&'static str, String)>, program: PathBuf, args: Vec<String>) -> Self {
         let (ended, end) = mpsc::channel::<()>();
         let (made, child) = mpsc::channel();
         // The kernel sends the signal when the thread ends that started the process (prctl(2), PR_SET_PDEATHSIG), and
         // threads of tests end early. This one stays for as long as it is wanted.
         std::thread::spawn(move || {
             let mut command = Command::new("setpriv");
-            command.args(["--pdeathsig", "KILL"]).arg(program).args(args);
+            command.args(["--pdeathsig", "KILL"]).arg(program).args(args).envs(environment);
             let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
             let _nobody_waits = made.send(spawned);
             let _owner_is_gone = end.recv();
