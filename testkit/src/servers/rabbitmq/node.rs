@@ -72,7 +72,8 @@ impl Node {
     }
 
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
-        let file = |name: &str| self.folder.join(name).to_str().expect("a temporary folder has a plain name").to_owned();
+        let file =
+            |name: &str| self.folder.join(name).to_str().expect("a temporary folder has a plain name").to_owned();
         let quiet = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
         vec![
             ("HOME", file("")),

@@ -1,0 +1,12 @@
+//! A real broker keeps every promise of the port.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
+
+use microserve_core::conformance::Fixture;
+use microserve_rabbitmq::RabbitQueue;
+use microserve_testkit::servers::rabbitmq::shared;
+
+microserve_core::queue_conformance!(|| async {
+    let broker = shared();
+    let queue = RabbitQueue::open(&broker.vhost().parse().unwrap()).await.unwrap();
+    Fixture::new(queue).keep(broker)
+});
