@@ -22,6 +22,8 @@ pub use microserve_filesystem as filesystem;
 pub use microserve_http as http;
 #[cfg(feature = "mysql")]
 pub use microserve_mysql as mysql;
+#[cfg(feature = "rabbitmq")]
+pub use microserve_rabbitmq as rabbitmq;
 pub use microserve_smtp as smtp;
 pub use microserve_sqlite as sqlite;
 pub use microserve_transcoder as transcoder;

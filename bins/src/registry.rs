@@ -98,7 +98,8 @@ impl Registry {
     }
 
     /// The adapters that come along: `sqlite:`, `file:` and `native:`, which need no server; `smtp:` and `smtps:`; and
-    /// `mysql:`, which without the cargo feature of this name says only that it is missing.
+    /// `mysql:`, `amqp:` and `amqps:`, which without their cargo features (`mysql`, `rabbitmq`) say only that they are
+    /// missing.
     #[must_use]
     pub fn embedded() -> Self {
         let mut registry = Self::empty();
@@ -125,6 +126,14 @@ impl Registry {
         });
         #[cfg(not(feature = "mysql"))]
         registry.accounts.add("mysql", |_url| async { Err("this is built without the cargo feature mysql".into()) });
+        for scheme in ["amqp", "amqps"] {
+            #[cfg(feature = "rabbitmq")]
+            registry.queue.add(scheme, |url| async move {
+                Ok(Arc::new(microserve_rabbitmq::RabbitQueue::open(&url).await?) as Arc<dyn Queue>)
+            });
+            #[cfg(not(feature = "rabbitmq"))]
+            registry.queue.add(scheme, |_url| async { Err("this is built without the cargo feature rabbitmq".into()) });
+        }
         registry.blobs.add("file", |url| async move {
             let dir = path_of(&url)?;
             let videos = Arc::new(FileBlobs::open(dir.join("videos")).await?);

@@ -1,5 +1,5 @@
 //! What microserve's tests share: media made by ffmpeg, judges of MP3s that are not our own code, a server
-//! process, a mail server that does what it is told, and private instances of real servers.
+//! process, a mail server that does what it is told, a network with faults, and private instances of real servers.
 //!
 //! Everything here is for tests: what goes wrong panics and says why.
 #![allow(
@@ -10,6 +10,7 @@
     reason = "a test that can't go on has failed, and tests read their own environment"
 )]
 
+pub mod chaos_proxy;
 pub mod judge;
 pub mod media;
 pub mod server;
