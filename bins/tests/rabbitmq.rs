@@ -77,7 +77,7 @@ async fn what_is_uploaded_while_the_broker_is_down_is_converted_afterwards() {
 async fn a_conversion_may_take_longer_than_the_broker_waits_for_its_end() {
     let broker = Server::start();
     broker.set_ack_limit(Duration::from_millis(500));
-    let seconds = 1800;
+    let seconds = 900;
     let world = World::with(&["--queue", &broker.vhost()]).await;
     let job = world.client.upload(&media::tone_mp4(seconds)).await;
     assert_done(&world, &job, seconds).await;
