@@ -29,7 +29,8 @@ pub struct Stores {
     #[arg(long, global = true, env = "MICROSERVE_BLOBS", value_name = "URL", hide_env_values = true)]
     pub blobs: Option<SecretUrl>,
 
-    /// What carries the messages [default: sqlite in the data folder].
+    /// What carries the messages: amqp://USER:PASSWORD@HOST/VHOST, amqps://…, or sqlite:///file [default: sqlite in the
+    /// data folder].
     #[arg(long, global = true, env = "MICROSERVE_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<SecretUrl>,
 

@@ -1,6 +1,6 @@
 //! A network with faults between us and the broker, while messages flow: nothing acknowledged is lost, nobody waits
 //! without end, and things go on by themselves.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, clippy::print_stdout, reason = "test code")]
 
 mod common;
 
