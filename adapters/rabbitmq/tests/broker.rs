@@ -94,6 +94,29 @@ async fn a_queue_that_was_removed_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_user_that_may_not_make_queues_uses_those_that_are_there() {
+    let broker = shared();
+    let url = broker.vhost();
+    let vhost = url.rsplit('/').next().unwrap();
+    // The user is called as the virtual host.
+    broker.eval(&format!(
+        r#"rabbit_auth_backend_internal:add_user(<<"{vhost}">>, <<"pw">>, <<"test">>),
+        rabbit_auth_backend_internal:set_permissions(<<"{vhost}">>, <<"{vhost}">>, <<"">>, <<".*">>, <<".*">>, <<"test">>)"#
+    ));
+    let daily = url.replace("guest:guest", &format!("{vhost}:pw"));
+    let Err(err) = RabbitQueue::open(&daily.parse().unwrap()).await else { panic!("there are no queues yet") };
+    assert!(matches!(err, QueueError::Internal(_)) && words(&err).contains("ACCESS_REFUSED"), "{}", words(&err));
+    open(&url).await;
+    let queue = open(&daily).await;
+    queue.publish(&QueueName::VIDEO, message(1)).await.unwrap();
+    let mut consumer = queue.consume(&QueueName::VIDEO, 1).await.unwrap();
+    let delivery = consumer.next().await.unwrap();
+    delivery.receipt.settle(Settlement::Retry { after: Duration::ZERO }).await.unwrap();
+    drop(consumer);
+    assert_come(&queue, [1]).await;
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_no_reason_to_try_again_and_is_not_told() {
     let broker = shared();
     for (url, reason) in [
@@ -151,6 +174,21 @@ async fn nothing_that_was_acknowledged_is_lost_when_the_broker_is_killed() {
     ));
     broker.restart();
     assert_come(&queue, [0, 1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_acknowledged_is_lost_with_a_queue_that_is_new() {
+    let mut broker = Server::start();
+    let url = broker.vhost();
+    let queue = open(&url).await;
+    let fresh = QueueName::new("fresh");
+    queue.publish(&fresh, message(0)).await.unwrap();
+    broker.kill();
+    broker.restart();
+    let queue = open(&url).await;
+    let mut consumer = queue.consume(&fresh, 1).await.unwrap();
+    let come = tokio::time::timeout(Duration::from_secs(20), consumer.next()).await.expect("it is lost").unwrap();
+    assert_eq!(come.message.id, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
