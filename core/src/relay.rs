@@ -68,42 +68,62 @@ impl Relay {
     pub async fn tick(&self) -> Result<usize, BoxError> {
         let mut moved = 0;
         let mut broker_is_down = false;
-        for job in self.jobs.due(self.clock.now(), BATCH).await? {
+        let due = self.jobs.due(self.clock.now(), BATCH).await?;
+        // Then jobs that nothing can be done for would keep the others from ever being looked at, and make room.
+        let is_crowded = due.len() == BATCH;
+        for job in due {
             if broker_is_down && job.bell().is_some() {
+                if is_crowded {
+                    self.put_off(&job).await;
+                }
                 continue;
             }
-            let id = job.id;
-            match self.see_to(job).await {
+            match self.see_to(&job).await {
                 Ok(()) => moved += 1,
-                Err(Trouble::Broker(err)) => {
-                    broker_is_down = true;
-                    warn!(error = &*err as &dyn std::error::Error, "the relay could not ring");
-                }
-                Err(Trouble::Store(err)) => {
-                    warn!(job.id = %id, error = &*err as &dyn std::error::Error, "the relay could not see to a job");
+                Err(trouble) => {
+                    if is_crowded {
+                        self.put_off(&job).await;
+                    }
+                    match trouble {
+                        Trouble::Broker(err) => {
+                            broker_is_down = true;
+                            warn!(error = &*err as &dyn std::error::Error, "the relay could not ring");
+                        }
+                        Trouble::Store(err) => {
+                            let error = &*err as &dyn std::error::Error;
+                            warn!(job.id = %job.id, error, "the relay could not see to a job");
+                        }
+                    }
                 }
             }
         }
         Ok(moved)
     }
 
+    /// Lets others come first for a while.
+    async fn put_off(&self, job: &Job) {
+        let (now, p) = (self.clock.now(), &self.policy);
+        // Whoever changed it since has also said when it is due.
+        let _stays_due = self.step(job, |job| job.put_off(now, p)).await;
+    }
+
     /// Takes the one step that a due job needs.
-    async fn see_to(&self, job: Job) -> Result<(), Trouble> {
+    async fn see_to(&self, job: &Job) -> Result<(), Trouble> {
         let (now, p) = (self.clock.now(), &self.policy);
         match (&job.state, &job.mail) {
-            (State::Uploading { .. } | State::Deleted, _) => self.remove(&job).await,
-            (State::Queued { .. }, _) => self.ring(&job).await,
+            (State::Uploading { .. } | State::Deleted, _) => self.remove(job).await,
+            (State::Queued { .. }, _) => self.ring(job).await,
             (State::Converting { .. }, _) => {
-                let Some(job) = self.step(&job, |job| job.lose_lease(now, p)).await? else { return Ok(()) };
+                let Some(job) = self.step(job, |job| job.lose_lease(now, p)).await? else { return Ok(()) };
                 info!(job.id = %job.id, attempt = job.attempt, "a worker lost job {}", job.id);
                 ring(&*self.queue, &job).await.map_err(Trouble::Broker)
             }
-            (_, MailState::Pending { .. }) if job.bell().is_some() => self.ring(&job).await,
+            (_, MailState::Pending { .. }) if job.bell().is_some() => self.ring(job).await,
             (_, MailState::Sending { .. }) => {
-                self.step(&job, |job| job.lose_mail(now, p)).await?;
+                self.step(job, |job| job.lose_mail(now, p)).await?;
                 Ok(())
             }
-            _ => self.retain(&job, now).await,
+            _ => self.retain(job, now).await,
         }
     }
 

@@ -232,6 +232,16 @@ impl Job {
         Ok(self.rescheduled(now, p))
     }
 
+    /// The relay could do nothing for it right now: others come first for a while. Nothing else changes.
+    ///
+    /// # Errors
+    /// [`NotPossible`] when the relay has nothing to do for it.
+    pub fn put_off(mut self, now: Timestamp, p: &Policy) -> Step {
+        let Some(due_at) = self.due_at else { return Err(self.cannot("put off")) };
+        self.due_at = Some(due_at.max(later(now, p.ring_again.delay(1, self.seed()))));
+        Ok(self)
+    }
+
     /// The video's blob has been deleted, as the retention wants it.
     ///
     /// # Errors

@@ -1,0 +1,70 @@
+//! The relay when there is more to do than it looks at in one go.
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use microserve_core::account::AccountId;
+use microserve_core::clock::{Clock, SystemClock};
+use microserve_core::job::{Job, JobStore, Policy, Status};
+use microserve_core::memory::{MemoryBlobs, MemoryJobs};
+use microserve_core::queue::{Consumer, Message, Queue, QueueError, QueueName};
+use microserve_core::relay::Relay;
+use microserve_core::transcode::Options;
+
+/// A broker that is down.
+struct Down;
+
+#[async_trait]
+impl Queue for Down {
+    async fn publish(&self, _queue: &QueueName, _message: Message) -> Result<(), QueueError> {
+        Err(QueueError::Unavailable("down".into()))
+    }
+
+    async fn consume(&self, _queue: &QueueName, _prefetch: u16) -> Result<Box<dyn Consumer>, QueueError> {
+        Err(QueueError::Unavailable("down".into()))
+    }
+
+    async fn ping(&self) -> Result<(), QueueError> {
+        Err(QueueError::Unavailable("down".into()))
+    }
+}
+
+#[tokio::test]
+async fn many_jobs_that_cannot_be_announced_do_not_hold_up_a_lost_lease() {
+    let (jobs, policy, clock) = (Arc::new(MemoryJobs::default()), Policy::default(), SystemClock);
+    let now = clock.now();
+    let long_ago = now - Duration::from_secs(3600);
+    let new = |at| {
+        Job::new(AccountId::random(), "anna@example.com".parse().unwrap(), "a.mp4".into(), Options::default(), at, &policy)
+    };
+    for _ in 0..1200 {
+        let queued = new(long_ago).accept(1, long_ago, &policy).unwrap();
+        jobs.insert(&queued).await.unwrap();
+    }
+    // Its worker died a moment ago, so it is due after all of them.
+    let started = now - policy.lease - Duration::from_millis(1);
+    let lost = new(started).accept(1, started, &policy).unwrap().claim(started, &policy).unwrap();
+    jobs.insert(&lost).await.unwrap();
+
+    let relay = Relay {
+        jobs: Arc::clone(&jobs) as _,
+        videos: Arc::new(MemoryBlobs::default()),
+        mp3s: Arc::new(MemoryBlobs::default()),
+        queue: Arc::new(Down),
+        clock: Arc::new(clock),
+        policy,
+        every: Duration::from_secs(1),
+        collect_every: Duration::from_secs(600),
+        orphan_age: Duration::from_secs(3600),
+    };
+    for _ in 0..3 {
+        relay.tick().await.unwrap();
+    }
+    let lost = jobs.get(lost.id).await.unwrap().unwrap();
+    assert_eq!(lost.status(), Status::Queued, "the lease has run out, whatever the broker does");
+    // Those that were put off come again soon.
+    let due = jobs.due(now + 2 * policy.ring_again.first, 2000).await.unwrap();
+    assert_eq!(due.len(), 1201);
+}
