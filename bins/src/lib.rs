@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod config;
 mod keys;
+mod late;
 pub mod registry;
 pub mod server;
 mod telemetry;

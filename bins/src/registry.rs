@@ -34,7 +34,8 @@ pub struct Blobs {
 
 type Opener<T> = Arc<dyn Fn(SecretUrl) -> BoxFuture<'static, Result<T, BoxError>> + Send + Sync>;
 
-/// The adapters of one port, by scheme.
+/// The adapters of one port, by scheme. Clones share them.
+#[derive(Clone)]
 pub struct Schemes<T> {
     port: &'static str,
     openers: BTreeMap<String, Opener<T>>,

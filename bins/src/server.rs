@@ -26,8 +26,8 @@ use microserve_http::{Auth, Check, Gateway, Limits, Ops, Verifier};
 use tokio::net::TcpListener;
 
 use crate::config::{Serve, Stores};
-use crate::keys;
 use crate::registry::Registry;
+use crate::{keys, late};
 
 /// Mails that are sent at the same time.
 const MAILS: u16 = 4;
@@ -54,14 +54,15 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Opens what the configuration names.
+    /// Opens what the configuration names. Accounts whose server can't be reached are opened by a task of `shutdown`
+    /// as soon as it can; until then they are unavailable.
     ///
     /// # Errors
-    /// When a URL names no adapter, or an adapter can't be opened.
-    pub async fn open(stores: &Stores, registry: &Registry) -> Result<Self, BoxError> {
+    /// When a URL names no adapter, or an adapter can't be opened and trying again won't help.
+    pub async fn open(stores: &Stores, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
         let blobs = registry.blobs.open(&stores.blobs_url()?).await?;
         Ok(Self {
-            accounts: registry.accounts.open(&stores.accounts_url()?).await?,
+            accounts: late::accounts(registry, stores.accounts_url()?, shutdown).await?,
             jobs: registry.jobs.open(&stores.jobs_url()?).await?,
             videos: blobs.videos,
             mp3s: blobs.mp3s,
@@ -93,7 +94,7 @@ impl Server {
         let data = &config.stores.data;
         let work_dir = data.join("work");
         std::fs::create_dir_all(&work_dir).map_err(|err| format!("can't make the folder {}: {err}", data.display()))?;
-        let stack = Stack::open(&config.stores, registry).await?;
+        let stack = Stack::open(&config.stores, registry, shutdown).await?;
         let listener = bind(config.listen).await?;
         let ops_listener = bind(config.ops_listen).await?;
         let (address, ops_address) = (listener.local_addr()?, ops_listener.local_addr()?);

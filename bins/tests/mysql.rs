@@ -63,6 +63,28 @@ async fn while_the_database_is_down_logging_in_is_unavailable_and_tokens_are_goo
     Client::login(&server.url, "anna@example.com", &password).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_starts_without_its_database_and_finds_it_later() {
+    let (mut database, folder) = (mariadb::Server::start(), tempfile::tempdir().unwrap());
+    let (url, data) = (database.database(), folder.path().join("data"));
+    let password = printed(&user(&data, &url, &["add", "anna@example.com"]));
+    database.kill();
+    let server = Server::start(exe(), &data, &["--accounts", &url]);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let login = || http.post(format!("{}/login", server.url)).basic_auth("anna@example.com", Some(&password)).send();
+    assert_eq!(login().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    let ready = http.get(format!("{}/readyz", server.ops_url)).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.text().await.unwrap().contains("accounts"));
+
+    database.restart();
+    let started = Instant::now();
+    while login().await.unwrap().status() != StatusCode::OK {
+        assert!(started.elapsed() < Duration::from_secs(60), "it does not find its database");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[test]
 fn a_database_that_is_not_there_is_named_without_its_password() {
     let folder = tempfile::tempdir().unwrap();

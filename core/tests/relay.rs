@@ -37,7 +37,14 @@ async fn many_jobs_that_cannot_be_announced_do_not_hold_up_a_lost_lease() {
     let now = clock.now();
     let long_ago = now - Duration::from_secs(3600);
     let new = |at| {
-        Job::new(AccountId::random(), "anna@example.com".parse().unwrap(), "a.mp4".into(), Options::default(), at, &policy)
+        Job::new(
+            AccountId::random(),
+            "anna@example.com".parse().unwrap(),
+            "a.mp4".into(),
+            Options::default(),
+            at,
+            &policy,
+        )
     };
     for _ in 0..1200 {
         let queued = new(long_ago).accept(1, long_ago, &policy).unwrap();
