@@ -133,6 +133,11 @@ pub struct Serve {
     #[arg(long, env = "MICROSERVE_KEEP_MP3S", default_value = "forever", value_name = "TIME", value_parser = parse_keep)]
     pub keep_mp3s: Keep,
 
+    /// Go along with what other services left: "tutorial" takes passwords that are stored in plain text, and hashes each
+    /// when its owner logs in. Leave it out once all of them have.
+    #[arg(long, env = "MICROSERVE_COMPAT", value_name = "NAME")]
+    pub compat: Option<Compat>,
+
     /// How long a stopping server waits for what was begun; what is left then is begun again by the next one.
     #[arg(long, env = "MICROSERVE_GRACE", default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
     pub grace: Duration,
@@ -144,6 +149,14 @@ pub struct Serve {
     /// Print the configuration that results from options and environment, secrets hidden, and stop.
     #[arg(long)]
     pub print_config: bool,
+}
+
+/// Services that were there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum Compat {
+    /// The Python services of the well-known tutorial.
+    Tutorial,
 }
 
 /// How long something is kept.

@@ -25,7 +25,7 @@ use microserve_core::{BoxError, Shutdown};
 use microserve_http::{Auth, Check, Gateway, Limits, Ops, Verifier};
 use tokio::net::TcpListener;
 
-use crate::config::{Serve, Stores};
+use crate::config::{Compat, Serve, Stores};
 use crate::registry::Registry;
 use crate::{keys, late};
 
@@ -142,7 +142,10 @@ impl Roles<'_> {
     fn http(&self, listener: TcpListener) -> Result<(), BoxError> {
         let Stack { accounts, jobs, videos, mp3s, queue, transcoder, .. } = self.stack.clone();
         let keys = Arc::new(keys::load_or_make(&self.config.stores.data.join("keys"), &*self.clock)?);
-        let login = Login::new(Arc::clone(&accounts), Passwords::new(processors())?);
+        let passwords = Passwords::new(processors())?;
+        let passwords =
+            if self.config.compat == Some(Compat::Tutorial) { passwords.with_plain_text() } else { passwords };
+        let login = Login::new(Arc::clone(&accounts), passwords);
         let upload = Upload {
             jobs: Arc::clone(&jobs),
             videos,

@@ -64,6 +64,37 @@ async fn while_the_database_is_down_logging_in_is_unavailable_and_tokens_are_goo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn passwords_in_plain_text_let_nobody_in_unless_asked_for_and_are_hashed_then() {
+    let (database, folder) = (mariadb::Server::start(), tempfile::tempdir().unwrap());
+    let (url, data) = (database.database(), folder.path().join("data"));
+    let name = url.rsplit('/').next().unwrap();
+    let table = "CREATE TABLE user (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, email VARCHAR(255) NOT NULL UNIQUE,
+        password VARCHAR(255) NOT NULL); INSERT INTO user (email, password) VALUES ('georgio@email.com', 'Admin123')";
+    database.sql(name, table);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let login = async |server: &Server, password| {
+        let login = http.post(format!("{}/login", server.url)).basic_auth("georgio@email.com", Some(password));
+        login.send().await.unwrap().status()
+    };
+    let stored = || database.sql(name, "SELECT password FROM user");
+
+    let strict = Server::start(exe(), &data, &["--accounts", &url]);
+    assert_eq!(login(&strict, "Admin123").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(stored(), "Admin123");
+    drop(strict);
+
+    let lenient = Server::start(exe(), &data, &["--accounts", &url, "--compat", "tutorial"]);
+    assert_eq!(login(&lenient, "admin123").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(login(&lenient, "Admin123").await, StatusCode::OK);
+    assert!(stored().starts_with("$argon2id$"), "{}", stored());
+    assert_eq!(login(&lenient, "Admin123").await, StatusCode::OK);
+    drop(lenient);
+
+    let strict = Server::start(exe(), &data, &["--accounts", &url]);
+    assert_eq!(login(&strict, "Admin123").await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_starts_without_its_database_and_finds_it_later() {
     let (mut database, folder) = (mariadb::Server::start(), tempfile::tempdir().unwrap());
     let (url, data) = (database.database(), folder.path().join("data"));

@@ -45,12 +45,10 @@ impl Login {
         Ok(account)
     }
 
-    /// Replaces a hash made with yesterday's parameters. Failing to is no reason to keep somebody out.
+    /// Replaces a hash made with yesterday's parameters, or none. Failing to is no reason to keep somebody out.
     async fn strengthen(&self, account: &Account, password: SecretString) {
-        let outcome = match self.passwords.hash(password).await {
+        let outcome = match self.passwords.rehash(password).await {
             Ok(hash) => self.accounts.rehash(account.id, &account.password, &hash).await.map_err(BoxError::from),
-            // The password was set when weaker ones could be.
-            Err(PasswordError::Weak(_)) => return,
             Err(err) => Err(err.into()),
         };
         if let Err(err) = outcome {

@@ -7,6 +7,7 @@ use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::account::PasswordHash;
@@ -59,6 +60,7 @@ pub struct Passwords {
     waiting: Arc<Semaphore>,
     /// What the password of an unknown account is checked against, so that it takes as long as a known one's.
     dummy: PasswordHash,
+    plain_text: bool,
 }
 
 impl Passwords {
@@ -69,7 +71,14 @@ impl Passwords {
     pub fn new(parallel: usize) -> Result<Self, PasswordError> {
         let dummy = hash(b"nobody has this password")?;
         let running = Arc::new(Semaphore::new(parallel.max(1)));
-        Ok(Self { running, waiting: Arc::new(Semaphore::new(WAITING)), dummy })
+        Ok(Self { running, waiting: Arc::new(Semaphore::new(WAITING)), dummy, plain_text: false })
+    }
+
+    /// Also takes a stored text that is no hash for the password itself: [`Verdict::RightButWeak`]. For adopted tables,
+    /// whose passwords are hashed as their owners log in. Without this, such a text lets nobody in.
+    #[must_use]
+    pub fn with_plain_text(self) -> Self {
+        Self { plain_text: true, ..self }
     }
 
     /// Hashes a password that somebody wants to have.
@@ -78,6 +87,14 @@ impl Passwords {
     /// [`PasswordError::Weak`], [`PasswordError::Busy`], [`PasswordError::Internal`].
     pub async fn hash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
         acceptable(password.expose_secret())?;
+        self.rehash(password).await
+    }
+
+    /// Hashes a password that somebody has already, however weak it is.
+    ///
+    /// # Errors
+    /// [`PasswordError::Busy`], [`PasswordError::Internal`].
+    pub async fn rehash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
         self.run(move || hash(password.expose_secret().as_bytes())).await
     }
 
@@ -86,11 +103,19 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`], [`PasswordError::Internal`].
     pub async fn verify(&self, hash: Option<&PasswordHash>, password: SecretString) -> Result<Verdict, PasswordError> {
-        let known = hash.is_some();
-        let stored = hash.unwrap_or(&self.dummy).clone();
+        let (known, dummy, plain_text) = (hash.cloned(), self.dummy.clone(), self.plain_text);
         self.run(move || {
-            let verdict = verify(&stored, password.expose_secret());
-            Ok(if known { verdict } else { Verdict::Wrong })
+            let password = password.expose_secret();
+            let Some(stored) = known.filter(|stored| Phc::new(stored.as_str()).is_ok() || plain_text) else {
+                // Whoever asks learns as little from the time that it takes.
+                verify(&dummy, password);
+                return Ok(Verdict::Wrong);
+            };
+            if Phc::new(stored.as_str()).is_ok() {
+                return Ok(verify(&stored, password));
+            }
+            verify(&dummy, password);
+            Ok(if is_plain_text(&stored, password) { Verdict::RightButWeak } else { Verdict::Wrong })
         })
         .await
     }
@@ -139,7 +164,14 @@ fn hash(password: &[u8]) -> Result<PasswordHash, PasswordError> {
     Ok(PasswordHash::from_stored(phc.to_string()))
 }
 
-/// A stored text that is no Argon2 hash (an adopted plain-text password, say) never lets anybody in.
+/// Whether a stored text is the password itself. A hash of another kind is not: whoever has read it could log in by it.
+fn is_plain_text(stored: &PasswordHash, password: &str) -> bool {
+    let stored = stored.as_str();
+    let may_be = !stored.is_empty() && !stored.starts_with(['$', '{', '*']) && password.len() <= MAX_BYTES;
+    may_be && bool::from(stored.as_bytes().ct_eq(password.as_bytes()))
+}
+
+/// A stored text that is no Argon2 hash never lets anybody in.
 fn verify(stored: &PasswordHash, password: &str) -> Verdict {
     let (Ok(phc), Ok(argon2)) = (Phc::new(stored.as_str()), argon2()) else { return Verdict::Wrong };
     let text: &str = if password.len() > MAX_BYTES { "" } else { password };
@@ -206,6 +238,19 @@ mod tests {
         let passwords = Passwords::new(1).unwrap();
         let stored = PasswordHash::from_stored("Admin123");
         assert_eq!(passwords.verify(Some(&stored), secret("Admin123")).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn plain_text_is_a_password_only_if_asked_for_and_no_hash() {
+        let passwords = Passwords::new(1).unwrap().with_plain_text();
+        let stored = PasswordHash::from_stored("Admin123");
+        assert_eq!(passwords.verify(Some(&stored), secret("Admin123")).await.unwrap(), Verdict::RightButWeak);
+        assert_eq!(passwords.verify(Some(&stored), secret("admin123")).await.unwrap(), Verdict::Wrong);
+        let bcrypt = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW";
+        for text in ["", bcrypt, "{SSHA}x", "*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29"] {
+            let stored = PasswordHash::from_stored(text);
+            assert_eq!(passwords.verify(Some(&stored), secret(text)).await.unwrap(), Verdict::Wrong, "{text}");
+        }
     }
 
     #[tokio::test]

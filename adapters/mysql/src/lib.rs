@@ -20,7 +20,8 @@
 //! Accounts live in the table `user`. One that is there already, with `id`, `email` and `password`, is kept: migrating
 //! adds columns and gives each row an account id. What can't be an account (no e-mail address, or one that differs from
 //! another row's in case only) stays as it is and is not used. Rows that others add get their account id at the next
-//! migration. A password in plain text lets nobody in; `microserve user passwd` replaces it.
+//! migration. A password in plain text lets nobody in, unless `MICROSERVE_COMPAT=tutorial` says so: then it is hashed
+//! when its owner logs in. `microserve user passwd` replaces it at any time.
 //!
 //! # Rights
 //!
