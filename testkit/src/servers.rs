@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 pub mod mariadb;
+pub mod mongodb;
 pub mod rabbitmq;
 
 /// A process that never outlives the test, even when the test's own process is killed.
@@ -61,10 +62,21 @@ impl Drop for Guarded {
 
 /// A program, also from the folders that are not on everybody's path.
 fn program(name: &str) -> PathBuf {
+    program_in(name, &["/usr/sbin".into(), "/usr/local/sbin".into()])
+}
+
+/// A program, on the path or in one of these folders.
+fn program_in(name: &str, folders: &[PathBuf]) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let folders = std::env::split_paths(&path).chain(folders.iter().cloned());
     let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| panic!("the tests need {name}, which is not installed; `.ci/need test` does that"))
+}
+
+/// A certificate for `localhost`, which is its own authority, and its key, in PEM.
+fn certificate() -> (String, String) {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate can be made");
+    (signed.cert.pem(), signed.signing_key.serialize_pem())
 }
 
 fn is_root() -> bool {

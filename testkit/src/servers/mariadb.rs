@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{Guarded, is_root, program};
+use super::{Guarded, certificate, is_root, program};
 use crate::media::cache;
 use crate::server::free_port;
 
@@ -32,9 +32,8 @@ impl Server {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server can be made");
         copy(&template(), &folder.path().join("data"));
-        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
-        let signed = signed.expect("a certificate can be made");
-        for (name, pem) in [("ca.pem", signed.cert.pem()), ("key.pem", signed.signing_key.serialize_pem())] {
+        let (certificate, key) = certificate();
+        for (name, pem) in [("ca.pem", certificate), ("key.pem", key)] {
             std::fs::write(folder.path().join(name), pem).expect("the certificate can be written");
         }
         let mut server = Self { process: None, port: 0, databases: AtomicU32::new(0), folder };
