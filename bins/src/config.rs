@@ -21,11 +21,13 @@ pub struct Stores {
     #[arg(long, global = true, env = "MICROSERVE_ACCOUNTS", value_name = "URL", hide_env_values = true)]
     pub accounts: Option<SecretUrl>,
 
-    /// Where jobs are kept [default: sqlite in the data folder].
+    /// Where jobs are kept: mongodb://USER:PASSWORD@HOST,HOST/?replicaSet=NAME, or sqlite:///file [default: sqlite in the
+    /// data folder].
     #[arg(long, global = true, env = "MICROSERVE_JOBS", value_name = "URL", hide_env_values = true)]
     pub jobs: Option<SecretUrl>,
 
-    /// Where videos and MP3s are kept [default: the folder blobs in the data folder].
+    /// Where videos and MP3s are kept: mongodb://…, in GridFS, or file:///folder [default: the folder blobs in the data
+    /// folder].
     #[arg(long, global = true, env = "MICROSERVE_BLOBS", value_name = "URL", hide_env_values = true)]
     pub blobs: Option<SecretUrl>,
 

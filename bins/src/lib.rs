@@ -20,6 +20,8 @@ mod telemetry;
 
 pub use microserve_core as core;
 pub use microserve_filesystem as filesystem;
+#[cfg(feature = "mongodb")]
+pub use microserve_gridfs as gridfs;
 pub use microserve_http as http;
 #[cfg(feature = "mysql")]
 pub use microserve_mysql as mysql;

@@ -23,6 +23,9 @@ use microserve_transcoder::NativeTranscoder;
 #[cfg(feature = "mysql")]
 const MIGRATION: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// How MongoDB is named: by its hosts, or by a name that DNS knows the hosts of.
+const MONGODB: [&str; 2] = ["mongodb", "mongodb+srv"];
+
 /// The two blob stores that a `--blobs` URL stands for.
 #[derive(Clone)]
 pub struct Blobs {
@@ -99,8 +102,8 @@ impl Registry {
     }
 
     /// The adapters that come along: `sqlite:`, `file:` and `native:`, which need no server; `smtp:` and `smtps:`; and
-    /// `mysql:`, `amqp:` and `amqps:`, which without their cargo features (`mysql`, `rabbitmq`) say only that they are
-    /// missing.
+    /// `mysql:`, `mongodb:`, `mongodb+srv:`, `amqp:` and `amqps:`, which without their cargo features (`mysql`,
+    /// `mongodb`, `rabbitmq`) say only that they are missing.
     #[must_use]
     pub fn embedded() -> Self {
         let mut registry = Self::empty();
@@ -135,6 +138,13 @@ impl Registry {
             #[cfg(not(feature = "rabbitmq"))]
             registry.queue.add(scheme, |_url| async { Err("this is built without the cargo feature rabbitmq".into()) });
         }
+        #[cfg(feature = "mongodb")]
+        registry.add_mongodb();
+        #[cfg(not(feature = "mongodb"))]
+        for scheme in MONGODB {
+            registry.jobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
+            registry.blobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
+        }
         registry.blobs.add("file", |url| async move {
             let dir = path_of(&url)?;
             let videos = Arc::new(FileBlobs::open(dir.join("videos")).await?);
@@ -151,6 +161,45 @@ impl Registry {
             .transcoder
             .add("native", |_url| async { Ok(Arc::new(NativeTranscoder::default()) as Arc<dyn Transcoder>) });
         registry
+    }
+
+    #[cfg(feature = "mongodb")]
+    fn add_mongodb(&mut self) {
+        let servers = Arc::new(MongoServers::default());
+        for scheme in MONGODB {
+            let shared = Arc::clone(&servers);
+            self.jobs.add(scheme, move |url| {
+                let servers = Arc::clone(&shared);
+                async move { Ok(Arc::new(servers.open(&url).await?.jobs().await?) as Arc<dyn JobStore>) }
+            });
+            let shared = Arc::clone(&servers);
+            self.blobs.add(scheme, move |url| {
+                let servers = Arc::clone(&shared);
+                async move {
+                    let mongo = servers.open(&url).await?;
+                    let videos = Arc::new(mongo.blobs("videos").await?);
+                    let mp3s = Arc::new(mongo.blobs("mp3s").await?);
+                    Ok(Blobs { videos, mp3s })
+                }
+            });
+        }
+    }
+}
+
+/// MongoDB that is connected to: jobs and blobs of one URL share their connections.
+#[cfg(feature = "mongodb")]
+#[derive(Default)]
+struct MongoServers(Mutex<BTreeMap<String, microserve_gridfs::Mongo>>);
+
+#[cfg(feature = "mongodb")]
+impl MongoServers {
+    async fn open(&self, url: &SecretUrl) -> Result<microserve_gridfs::Mongo, BoxError> {
+        if let Some(open) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(url.expose()) {
+            return Ok(open.clone());
+        }
+        let mongo = microserve_gridfs::Mongo::open(url).await?;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(url.expose().to_owned(), mongo.clone());
+        Ok(mongo)
     }
 }
 

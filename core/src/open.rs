@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Position, Url};
 
 /// A URL that may hold a password: printing it never shows one.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ impl SecretUrl {
         self.whole.expose_secret()
     }
 
-    /// The URL with its password.
+    /// The URL with its password; none if it has several hosts with ports, which only databases' drivers can read.
     #[must_use]
     pub fn expose_url(&self) -> Option<Url> {
         Url::parse(self.expose()).ok()
@@ -37,14 +37,15 @@ impl FromStr for SecretUrl {
     type Err = ParseUrlError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|_| ParseUrlError)?;
+        let url = Url::parse(&split_hosts(text).0).map_err(|_| ParseUrlError)?;
         Ok(Self { whole: SecretString::from(text.to_owned()), scheme: url.scheme().to_owned() })
     }
 }
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(mut url) = self.expose_url() else { return f.write_str("…") };
+        let (first, others) = split_hosts(self.expose());
+        let Ok(mut url) = Url::parse(&first) else { return f.write_str("…") };
         if url.password().is_some() && url.set_password(Some("…")).is_err() {
             return write!(f, "{}:…", self.scheme);
         }
@@ -52,8 +53,20 @@ impl fmt::Display for SecretUrl {
         if url.query().is_some() {
             url.set_query(Some("…"));
         }
-        write!(f, "{}", url.as_str().replace("%E2%80%A6", "…"))
+        let shown = format!("{}{others}{}", &url[..Position::AfterPort], &url[Position::AfterPort..]);
+        f.write_str(&shown.replace("%E2%80%A6", "…"))
     }
+}
+
+/// The URL with the first of its hosts, and `,host:port,…` of the others. A list of hosts is no URL by the letter
+/// (RFC 3986 §3.2), but how a replica set is named.
+fn split_hosts(text: &str) -> (String, &str) {
+    let begin = text.find("://").map_or(text.len(), |at| at + 3);
+    let authority = text[begin..].split(['/', '?', '#']).next().unwrap_or_default();
+    let hosts = authority.rfind('@').map_or(authority, |at| &authority[at + 1..]);
+    let others = hosts.find(',').map_or("", |at| &hosts[at..]);
+    let end = begin + authority.len();
+    (format!("{}{}", &text[..end - others.len()], &text[end..]), others)
 }
 
 impl fmt::Debug for SecretUrl {
@@ -70,6 +83,16 @@ pub struct ParseUrlError;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_hosts_are_a_url_and_hide_their_password_too() {
+        let url: SecretUrl = "mongodb://anna:hunter2@a.example:1,b:2/x?prefix=abc".parse().unwrap();
+        assert_eq!(url.to_string(), "mongodb://anna:…@a.example:1,b:2/x?…");
+        for text in ["mongodb://a,b:2,[::1]:3", "mongodb://a:1,b", "file:///a,b/c,d"] {
+            assert_eq!(text.parse::<SecretUrl>().unwrap().to_string(), text);
+        }
+        assert!("mongodb://a:x,b:2".parse::<SecretUrl>().is_err());
+    }
 
     #[test]
     fn passwords_are_never_printed() {
