@@ -166,14 +166,15 @@ impl Draft {
                 self.on_drop = OnDrop::Nothing;
                 return Err(BlobError::AlreadyExists(fid));
             }
-            Err(failure) => {
+            Err(failure) if failure.may_pass() => {
+                // It may yet arrive, and must then find its chunks.
                 self.on_drop = OnDrop::Nothing;
                 return Err(failure.about(format!("whether blob {fid} was written is not known")).into());
             }
+            Err(failure) => return Err(failure.into()),
         }
-        // A note that is gone was swept away, and the chunks with it: after a very long sleep just now.
+        // A note that is gone was swept away, and the chunks with it: after a very long sleep just now. The file goes too.
         if matches!(self.note.end().await, Ok(false)) {
-            self.note.bucket.remove_file(&fid).await?;
             return Err(self.lost().into());
         }
         self.on_drop = OnDrop::Nothing;

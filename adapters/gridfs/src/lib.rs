@@ -1,5 +1,5 @@
-//! Blobs and jobs of microserve in MongoDB (5.0 and later, 6.0 recommended), for servers that share them: blobs in
-//! GridFS, where any driver finds them, and a document for each job.
+//! Blobs and jobs of microserve in MongoDB (6.0 and later), for servers that share them: blobs in GridFS, where any driver
+//! finds them, and a document for each job.
 //!
 //! ```no_run
 //! use microserve_core::blob::BlobStore;
