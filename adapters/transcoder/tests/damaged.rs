@@ -182,7 +182,7 @@ fn encrypted_sound_is_named() {
     assert!(matches!(convert_bytes(&bytes), Err(TranscodeError::Encrypted)));
 }
 
-/// A WAV that says it has one sample a second, and so a day of sound in a few bytes.
+/// A WAV that says it has one sample a second, and so most of a day of sound in a few bytes.
 #[test]
 fn a_bomb_is_refused() {
     let mut wav = b"RIFF\xff\xff\xff\x7fWAVEfmt \x10\0\0\0\x01\0\x01\0".to_vec();
