@@ -34,8 +34,12 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Problem::internal(format!("panicked: {words}")).into_response()
 }
 
-async fn dress(request: Request, next: Next) -> Response {
+async fn dress(mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
+    if let Ok(id) = HeaderValue::try_from(&id) {
+        // Whoever passes the request on passes its id on.
+        request.headers_mut().insert(X_REQUEST_ID.clone(), id);
+    }
     let as_text = wants_text(request.headers());
     let path = request.uri().path().to_owned();
     let span = info_span!("request", request.id = id, http.method = %request.method(), http.path = path);

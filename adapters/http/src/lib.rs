@@ -3,6 +3,7 @@
 //! | call | module |
 //! |---|---|
 //! | `POST /login`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
+//! | `POST /login` of a gateway without accounts | `auth_service` |
 //! | `POST /upload` | `upload`, with `multipart`, `options`, `filename` and `body` |
 //! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}` | `jobs` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
@@ -14,6 +15,7 @@
 //!
 //! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
 
+mod auth_service;
 mod basic;
 mod bearer;
 mod body;
@@ -35,10 +37,11 @@ mod stream;
 mod token;
 mod upload;
 
+pub use auth_service::{AuthService, AuthServiceError, login_elsewhere};
 pub use bearer::Verifier;
 pub use gateway::{Gateway, gateway};
 pub use login::{Auth, auth};
-pub use ops::{Check, Ops, ops};
+pub use ops::{Check, Checks, Ops, ops};
 pub use problem::Code;
 pub use serve::{Limits, serve};
 pub use token::{KeyError, TokenKeys};

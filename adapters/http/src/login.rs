@@ -72,5 +72,5 @@ async fn validate(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Result<J
 
 async fn jwks(State(auth): State<Arc<Auth>>) -> ([(header::HeaderName, HeaderValue); 1], Json<Value>) {
     let cached = HeaderValue::from_static("public, max-age=300");
-    ([(header::CACHE_CONTROL, cached)], Json(auth.keys.jwks()))
+    ([(header::CACHE_CONTROL, cached)], Json(auth.keys.public().jwks()))
 }

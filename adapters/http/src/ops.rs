@@ -1,6 +1,7 @@
 //! Ops: whether the process lives, whether it can serve, and what it is. For a listener that strangers don't reach.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -20,9 +21,26 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What the ops routes need.
 pub struct Ops {
     /// What has to work.
-    pub checks: Vec<Check>,
+    pub checks: Checks,
     /// Once it says stop, nothing new is to come here.
     pub shutdown: Shutdown,
+}
+
+/// What has to work: known from the beginning, or as soon as it is [set](Self::set). Clones share it.
+#[derive(Clone, Default)]
+pub struct Checks(Arc<OnceLock<Vec<Check>>>);
+
+impl Checks {
+    /// Says what has to work. Only the first time counts.
+    pub fn set(&self, checks: Vec<Check>) {
+        let _the_first_counts = self.0.set(checks);
+    }
+}
+
+impl From<Vec<Check>> for Checks {
+    fn from(checks: Vec<Check>) -> Self {
+        Self(Arc::new(OnceLock::from(checks)))
+    }
 }
 
 type Ask = dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
@@ -31,6 +49,8 @@ type Ask = dyn Fn() -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
 pub struct Check {
     name: &'static str,
     ask: Box<Ask>,
+    /// `None` if nothing goes on without it; else whether it has worked once.
+    worked: Option<AtomicBool>,
 }
 
 impl Check {
@@ -40,7 +60,23 @@ impl Check {
         A: Fn() -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
     {
-        Self { name, ask: Box::new(move || Box::pin(ask())) }
+        Self { name, ask: Box::new(move || Box::pin(ask())), worked: None }
+    }
+
+    /// The same of something that most goes on without, for a while: it has to work once. After that its failure is told,
+    /// but keeps nobody away.
+    #[must_use]
+    pub fn tolerated(self) -> Self {
+        Self { worked: Some(AtomicBool::new(false)), ..self }
+    }
+
+    /// Whether one can serve with this outcome.
+    fn bears(&self, outcome: &str) -> bool {
+        let Some(worked) = &self.worked else { return outcome == "ok" };
+        if outcome == "ok" {
+            worked.store(true, Ordering::Relaxed);
+        }
+        worked.load(Ordering::Relaxed)
     }
 
     /// `ok`, `failed` or `timeout`. Why is for the log.
@@ -60,6 +96,9 @@ impl Check {
 }
 
 /// `GET /healthz`, `GET /readyz`, `GET /version`.
+///
+/// `/readyz` answers `{"status", "checks": {NAME: "ok" | "failed" | "timeout"}}`: 200 if the status is `ready`, or `degraded`
+/// (something [tolerated](Check::tolerated) fails); 503 if it is `unready`, `starting` or `draining`.
 pub fn ops(ops: Ops) -> Router {
     let router = Router::new()
         .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
@@ -69,17 +108,26 @@ pub fn ops(ops: Ops) -> Router {
 }
 
 async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, Json<Value>) {
-    let outcomes = join_all(ops.checks.iter().map(Check::outcome)).await;
+    let Some(checks) = ops.checks.0.get() else { return told("starting", &Map::new()) };
+    let outcomes = join_all(checks.iter().map(Check::outcome)).await;
+    // Each is looked at: what is tolerated has to be seen working once.
+    let borne: Vec<_> = checks.iter().zip(&outcomes).map(|(check, outcome)| check.bears(outcome)).collect();
     let status = if ops.shutdown.stop().is_cancelled() {
         "draining"
     } else if outcomes.iter().all(|outcome| *outcome == "ok") {
         "ready"
+    } else if borne.iter().all(|borne| *borne) {
+        "degraded"
     } else {
         "unready"
     };
-    let checks: Map<_, _> =
-        ops.checks.iter().zip(outcomes).map(|(check, outcome)| (check.name.to_owned(), outcome.into())).collect();
-    let code = if status == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let named = checks.iter().zip(outcomes).map(|(check, outcome)| (check.name.to_owned(), outcome.into()));
+    told(status, &named.collect())
+}
+
+fn told(status: &str, checks: &Map<String, Value>) -> (StatusCode, Json<Value>) {
+    let serves = matches!(status, "ready" | "degraded");
+    let code = if serves { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({"status": status, "checks": checks})))
 }
 

@@ -58,10 +58,79 @@ impl Claims {
     }
 }
 
-/// The token is not one of ours, or no longer good.
-#[derive(Debug, thiserror::Error)]
-#[error("the token is not valid")]
-pub(crate) struct InvalidToken;
+/// Why a token is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// It is not one of ours, or no longer good.
+    #[error("the token is not valid")]
+    Invalid,
+    /// None of the keys has signed it; there may be newer ones.
+    #[error("the token's key is not known")]
+    UnknownKey,
+}
+
+/// The keys that tokens are believed by.
+pub(crate) struct PublicKeys(Vec<PublicKey>);
+
+struct PublicKey {
+    /// The key's thumbprint (RFC 7638).
+    id: String,
+    /// The key as JWK's `x` (RFC 8037 §2).
+    x: String,
+    verifying: DecodingKey,
+}
+
+impl PublicKey {
+    fn new(key: &[u8]) -> Self {
+        let x = URL_SAFE_NO_PAD.encode(key);
+        // RFC 7638 §3: the required members in lexicographic order, without white space.
+        let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+        let digest = ring::digest::digest(&ring::digest::SHA256, canonical.as_bytes());
+        let id = URL_SAFE_NO_PAD.encode(digest.as_ref());
+        Self { id, x, verifying: DecodingKey::from_ed_der(key) }
+    }
+
+    /// The one header that a token of this key has.
+    fn header(&self) -> Header {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(self.id.clone());
+        header
+    }
+}
+
+impl PublicKeys {
+    /// The Ed25519 keys of a JWK set (RFC 7517 §5, RFC 8037 §2); others are passed over. `None` if it holds none.
+    pub(crate) fn from_jwks(jwks: &Value) -> Option<Self> {
+        ed25519::install();
+        let key = |jwk: &Value| {
+            let is_ours = jwk["kty"] == "OKP" && jwk["crv"] == "Ed25519";
+            let key = jwk["x"].as_str().filter(|_| is_ours).and_then(|x| URL_SAFE_NO_PAD.decode(x).ok());
+            key.filter(|key| key.len() == 32).map(|key| PublicKey::new(&key))
+        };
+        let keys: Vec<_> = jwks["keys"].as_array()?.iter().filter_map(key).collect();
+        (!keys.is_empty()).then_some(Self(keys))
+    }
+
+    /// The keys as a JWK set.
+    pub(crate) fn jwks(&self) -> Value {
+        let jwk = |key: &PublicKey| json!({"kty": "OKP", "crv": "Ed25519", "x": key.x, "kid": key.id, "use": "sig", "alg": "EdDSA"});
+        json!({ "keys": self.0.iter().map(jwk).collect::<Vec<_>>() })
+    }
+
+    /// What a token says, if it is one of ours and its time has come and not gone.
+    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        if token.len() > MAX_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        // No `jku`, `jwk`, `x5u`, `crit`, no second way to say the same: the header is the one we write, or refused.
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        let key = self.0.iter().find(|key| header == key.header()).ok_or(TokenError::UnknownKey)?;
+        let claims: Claims =
+            jsonwebtoken::decode(token, &key.verifying, &validation()).map_err(|_| TokenError::Invalid)?.claims;
+        if claims.are_good(now) { Ok(claims) } else { Err(TokenError::Invalid) }
+    }
+}
 
 /// The keys that sign tokens: the last signs, all of them verify, so that a new one can be added while tokens of the
 /// old are around.
@@ -75,39 +144,10 @@ pub(crate) struct InvalidToken;
 /// # Ok::<_, microserve_http::KeyError>(())
 /// ```
 pub struct TokenKeys {
-    earlier: Vec<Key>,
-    last: Key,
-}
-
-struct Key {
-    /// The key's thumbprint (RFC 7638).
-    id: String,
-    /// The public key as JWK's `x` (RFC 8037 §2).
-    x: String,
+    public: PublicKeys,
+    /// Of the last.
     signing: EncodingKey,
-    verifying: DecodingKey,
-}
-
-impl Key {
-    fn from_pem(pem: &str) -> Result<Self, KeyError> {
-        let signing = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(|_| KeyError::NotEd25519)?;
-        let pair = ed25519::key_pair(signing.as_bytes()).ok_or(KeyError::NotEd25519)?;
-        let public = pair.public_key().as_ref();
-        let x = URL_SAFE_NO_PAD.encode(public);
-        // RFC 7638 §3: the required members in lexicographic order, without white space.
-        let canonical = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-        let digest = ring::digest::digest(&ring::digest::SHA256, canonical.as_bytes());
-        let id = URL_SAFE_NO_PAD.encode(digest.as_ref());
-        Ok(Self { id, x, signing, verifying: DecodingKey::from_ed_der(public) })
-    }
-
-    /// The one header that a token of this key has.
-    fn header(&self) -> Header {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".to_owned());
-        header.kid = Some(self.id.clone());
-        header
-    }
+    header: Header,
 }
 
 impl TokenKeys {
@@ -128,19 +168,27 @@ impl TokenKeys {
     /// [`KeyError::NotEd25519`], [`KeyError::None`].
     pub fn from_pems<'a>(pems: impl IntoIterator<Item = &'a str>) -> Result<Self, KeyError> {
         ed25519::install();
-        let mut keys = pems.into_iter().map(Key::from_pem).collect::<Result<Vec<_>, _>>()?;
-        let last = keys.pop().ok_or(KeyError::None)?;
-        Ok(Self { earlier: keys, last })
+        let (mut public, mut last) = (Vec::new(), None);
+        for pem in pems {
+            let signing = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(|_| KeyError::NotEd25519)?;
+            let pair = ed25519::key_pair(signing.as_bytes()).ok_or(KeyError::NotEd25519)?;
+            let key = PublicKey::new(pair.public_key().as_ref());
+            last = Some((signing, key.header()));
+            public.push(key);
+        }
+        let (signing, header) = last.ok_or(KeyError::None)?;
+        Ok(Self { public: PublicKeys(public), signing, header })
     }
 
     /// The signing key in PEM: a secret.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        to_pem(self.last.signing.as_bytes())
+        to_pem(self.signing.as_bytes())
     }
 
-    fn all(&self) -> impl Iterator<Item = &Key> {
-        self.earlier.iter().chain([&self.last])
+    /// What others need to believe the tokens.
+    pub(crate) fn public(&self) -> &PublicKeys {
+        &self.public
     }
 
     /// A token for an account.
@@ -157,32 +205,13 @@ impl TokenKeys {
             username: account.email.as_str().to_owned(),
             admin: account.admin,
         };
-        jsonwebtoken::encode(&self.last.header(), &claims, &self.last.signing)
-    }
-
-    /// What a token says, if it is one of ours and its time has come and not gone.
-    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, InvalidToken> {
-        if token.len() > MAX_BYTES {
-            return Err(InvalidToken);
-        }
-        // No `jku`, `jwk`, `x5u`, `crit`, no second way to say the same: the header is the one we write, or refused.
-        let header = jsonwebtoken::decode_header(token).map_err(|_| InvalidToken)?;
-        let key = self.all().find(|key| header == key.header()).ok_or(InvalidToken)?;
-        let claims: Claims =
-            jsonwebtoken::decode(token, &key.verifying, &validation()).map_err(|_| InvalidToken)?.claims;
-        if claims.are_good(now) { Ok(claims) } else { Err(InvalidToken) }
-    }
-
-    /// The public keys as a JWK set (RFC 7517 §5, RFC 8037 §2).
-    pub(crate) fn jwks(&self) -> Value {
-        let jwk = |key: &Key| json!({"kty": "OKP", "crv": "Ed25519", "x": key.x, "kid": key.id, "use": "sig", "alg": "EdDSA"});
-        json!({ "keys": self.all().map(jwk).collect::<Vec<_>>() })
+        jsonwebtoken::encode(&self.header, &claims, &self.signing)
     }
 }
 
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.all().map(|key| &key.id)).finish()
+        f.debug_list().entries(self.public.0.iter().map(|key| &key.id)).finish()
     }
 }
 
@@ -234,8 +263,8 @@ mod tests {
         let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
         let der = [&hex::decode("302e020100300506032b657004220420").unwrap()[..], &seed].concat();
         let keys = TokenKeys::from_pems([to_pem(&der).as_str()]).unwrap();
-        assert_eq!(keys.last.x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
-        assert_eq!(keys.last.id, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(keys.public.0[0].x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(keys.public.0[0].id, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 mod common;
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +17,7 @@ use microserve_core::account::AccountId;
 use microserve_core::job::{JobStore, Policy};
 use microserve_core::transcode::Quality;
 use microserve_core::{Shutdown, SystemClock};
-use microserve_http::{Check, Ops};
+use microserve_http::{Check, Checks, Ops};
 
 #[tokio::test]
 async fn login_upload_look_download_delete() {
@@ -233,7 +235,7 @@ async fn every_answer_has_a_request_id_and_errors_are_problems() {
 async fn a_panic_is_an_internal_error_and_tells_nothing() {
     let shutdown = Shutdown::new();
     let panics = Check::new("panics", || async { panic!("the secret is 42") });
-    let ops = microserve_http::ops(Ops { checks: vec![panics], shutdown });
+    let ops = microserve_http::ops(Ops { checks: vec![panics].into(), shutdown });
     let answer = answer(&ops, Request::get("/readyz").body(Body::empty()).unwrap()).await;
     answer.expect(500, "internal");
     assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
@@ -249,7 +251,7 @@ async fn readiness_names_what_is_missing() {
             Check::new("mailer", || async { std::future::pending().await }),
         ]
     };
-    let ops = microserve_http::ops(Ops { checks: checks(), shutdown: shutdown.clone() });
+    let ops = microserve_http::ops(Ops { checks: checks().into(), shutdown: shutdown.clone() });
     let get = async |ops: &Router, path: &str| answer(ops, Request::get(path).body(Body::empty()).unwrap()).await;
     let unready = get(&ops, "/readyz").await;
     assert_eq!(unready.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -258,12 +260,36 @@ async fn readiness_names_what_is_missing() {
     assert_eq!(get(&ops, "/healthz").await.status, StatusCode::OK);
     assert_eq!(get(&ops, "/version").await.json()["name"], "microserve");
 
-    let ready = checks().into_iter().take(1).collect();
-    let ops = microserve_http::ops(Ops { checks: ready, shutdown: shutdown.clone() });
+    let checks_to_come = Checks::default();
+    let ops = microserve_http::ops(Ops { checks: checks_to_come.clone(), shutdown: shutdown.clone() });
+    let starting = get(&ops, "/readyz").await;
+    assert_eq!((starting.status, &starting.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &"starting".into()));
+    checks_to_come.set(checks().into_iter().take(1).collect());
     assert_eq!(get(&ops, "/readyz").await.status, StatusCode::OK);
     shutdown.stop().cancel();
     let draining = get(&ops, "/readyz").await;
     assert_eq!((draining.status, &draining.json()["status"]), (StatusCode::SERVICE_UNAVAILABLE, &"draining".into()));
+}
+
+#[tokio::test]
+async fn what_is_tolerated_has_to_work_once_and_keeps_nobody_away_afterwards() {
+    let works = Arc::new(AtomicBool::new(false));
+    let (asked, jobs) = (Arc::clone(&works), Check::new("jobs", || async { Ok(()) }));
+    let queue = Check::new("queue", move || {
+        let works = asked.load(Ordering::Relaxed);
+        async move { if works { Ok(()) } else { Err("refused".into()) } }
+    });
+    let ops = Ops { checks: vec![jobs, queue.tolerated()].into(), shutdown: Shutdown::new() };
+    let ops = microserve_http::ops(ops);
+    let status = async || {
+        let answer = answer(&ops, Request::get("/readyz").body(Body::empty()).unwrap()).await;
+        (answer.status.as_u16(), answer.json()["status"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(status().await, (503, "unready".to_owned()));
+    works.store(true, Ordering::Relaxed);
+    assert_eq!(status().await, (200, "ready".to_owned()));
+    works.store(false, Ordering::Relaxed);
+    assert_eq!(status().await, (200, "degraded".to_owned()));
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ pub const LIMIT: u64 = 1 << 20;
 pub struct World {
     pub accounts: Arc<MemoryAccounts>,
     pub jobs: Arc<MemoryJobs>,
+    pub queue: Arc<MemoryQueue>,
     pub videos: Arc<MemoryBlobs>,
     pub mp3s: Arc<MemoryBlobs>,
     pub keys: Arc<TokenKeys>,
@@ -82,32 +83,38 @@ impl World {
         let accounts = Arc::new(MemoryAccounts::default());
         let (jobs, queue) = (Arc::new(MemoryJobs::default()), Arc::new(MemoryQueue::default()));
         let (videos, mp3s) = (Arc::new(MemoryBlobs::default()), Arc::new(MemoryBlobs::default()));
-        let (policy, shutdown) = (Policy::default(), Shutdown::new());
         let keys = Arc::new(TokenKeys::generate().unwrap());
+        let verifier = Verifier::new(keys.clone(), around(accounts.clone()), clock.clone());
+        let login = Login::new(accounts.clone(), Passwords::new(2).unwrap());
+        let auth = Auth { login, keys: keys.clone(), verifier: verifier.clone(), clock: clock.clone() };
+        let anna = add_account(&accounts, &*clock, "anna@example.com").await;
+        let app = Router::new();
+        let mut world = Self { accounts, jobs, queue, videos, mp3s, keys, clock, shutdown: Shutdown::new(), app, anna };
+        world.app = world.gateway(verifier).merge(microserve_http::auth(auth));
+        world
+    }
+
+    /// A gateway for those whom `verifier` knows.
+    pub fn gateway(&self, verifier: Verifier) -> Router {
+        let (clock, policy) = (self.clock.clone(), Policy::default());
         let upload = Upload {
-            jobs: jobs.clone(),
-            videos: videos.clone(),
-            queue,
+            jobs: self.jobs.clone(),
+            videos: self.videos.clone(),
+            queue: self.queue.clone(),
             preflight: Some(Arc::new(FakeTranscoder)),
             clock: clock.clone(),
             policy,
             max_bytes: LIMIT,
         };
-        let verifier = Verifier::new(keys.clone(), around(accounts.clone()), clock.clone());
-        let gateway = microserve_http::gateway(Gateway {
+        microserve_http::gateway(Gateway {
             upload,
-            download: Download { jobs: jobs.clone(), mp3s: mp3s.clone() },
-            jobs: jobs.clone(),
-            verifier: verifier.clone(),
-            clock: clock.clone(),
+            download: Download { jobs: self.jobs.clone(), mp3s: self.mp3s.clone() },
+            jobs: self.jobs.clone(),
+            verifier,
+            clock,
             policy,
-            shutdown: shutdown.clone(),
-        });
-        let login = Login::new(accounts.clone(), Passwords::new(2).unwrap());
-        let auth = microserve_http::auth(Auth { login, keys: keys.clone(), verifier, clock: clock.clone() });
-        let app = gateway.merge(auth);
-        let anna = add_account(&accounts, &*clock, "anna@example.com").await;
-        Self { accounts, jobs, videos, mp3s, keys, clock, shutdown, app, anna }
+            shutdown: self.shutdown.clone(),
+        })
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
