@@ -8,11 +8,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::with_secret_files;
+
 mod convert;
 mod demo;
 mod probe;
+mod run;
 mod serve;
+mod services;
 mod user;
+
+pub use services::{auth, converter, gateway, notifier};
 
 /// Turns uploaded videos into MP3s: log in, upload, wait for the mail, download.
 ///
@@ -41,22 +47,30 @@ enum Command {
     Demo(demo::Demo),
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of `microserve` that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    // One line: a decoder that gives up on a damaged file is an error like any other.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        say(&format!("microserve: internal error at {place}"));
-    }));
-    let outcome = match cli.command {
+    ended(parsed::<Cli>().and_then(|cli| match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => user::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Demo(args) => demo::run(&args),
-    };
+    }))
+}
+
+/// The command line that the process was started with, with the environment and its files.
+fn parsed<C: Parser>() -> Result<C, Failure> {
+    // One line: a decoder that gives up on a damaged file is an error like any other.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        say(&format!("microserve: internal error at {place}"));
+    }));
+    let matches = with_secret_files(C::command())?.get_matches();
+    C::from_arg_matches(&matches).map_err(|err| err.exit())
+}
+
+fn ended(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

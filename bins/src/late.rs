@@ -1,7 +1,6 @@
 //! Accounts whose server is not there yet: it may come up after us, and until then everything else works.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,10 +9,8 @@ use microserve_core::open::SecretUrl;
 use microserve_core::{BoxError, Retryable, Shutdown};
 use tracing::{info, warn};
 
-use crate::registry::{OpenError, Registry};
-
-/// Between two attempts to open the store.
-const AGAIN: Duration = Duration::from_secs(2);
+use crate::open::AGAIN;
+use crate::registry::Registry;
 
 /// An account store that is opened when it can be.
 struct LateAccounts(Arc<OnceLock<Arc<dyn AuthStore>>>);
@@ -29,7 +26,7 @@ pub(crate) async fn accounts(
 ) -> Result<Arc<dyn AuthStore>, BoxError> {
     match registry.accounts.open(&url).await {
         Ok(accounts) => Ok(accounts),
-        Err(err) if may_pass(&err) => {
+        Err(err) if err.is_retryable() => {
             warn!(
                 error = &err as &dyn std::error::Error,
                 "starting without accounts; trying again until they are there"
@@ -56,11 +53,6 @@ pub(crate) async fn accounts(
         }
         Err(err) => Err(err.into()),
     }
-}
-
-fn may_pass(err: &OpenError) -> bool {
-    let OpenError::Failed { source, .. } = err else { return false };
-    source.downcast_ref::<AuthError>().is_some_and(Retryable::is_retryable)
 }
 
 impl LateAccounts {

@@ -14,8 +14,12 @@ pub mod cli;
 pub mod config;
 mod keys;
 mod late;
+mod open;
+mod process;
 pub mod registry;
+mod roles;
 pub mod server;
+pub mod services;
 mod telemetry;
 
 pub use microserve_core as core;

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use microserve_core::BoxError;
-use microserve_core::account::AuthStore;
-use microserve_core::blob::BlobStore;
-use microserve_core::job::JobStore;
+use microserve_core::account::{AuthError, AuthStore};
+use microserve_core::blob::{BlobError, BlobStore};
+use microserve_core::job::{JobError, JobStore};
 use microserve_core::mail::Mailer;
 use microserve_core::open::SecretUrl;
-use microserve_core::queue::Queue;
+use microserve_core::queue::{Queue, QueueError};
 use microserve_core::transcode::Transcoder;
+use microserve_core::{BoxError, Retryable};
 use microserve_filesystem::{FileBlobs, FileMailer};
 use microserve_smtp::SmtpMailer;
 use microserve_sqlite::Sqlite;
@@ -253,4 +253,23 @@ pub enum OpenError {
         /// What the adapter says.
         source: BoxError,
     },
+}
+
+impl Retryable for OpenError {
+    /// Whether what the adapter opens can't be reached right now.
+    fn is_retryable(&self) -> bool {
+        fn says<E: Retryable + std::error::Error + 'static>(source: &BoxError) -> bool {
+            source.downcast_ref::<E>().is_some_and(Retryable::is_retryable)
+        }
+        let Self::Failed { source, url, .. } = self else { return false };
+        // A folder does not come up after us.
+        if !url.expose_url().is_some_and(|url| url.has_host()) {
+            return false;
+        }
+        #[cfg(feature = "mongodb")]
+        if says::<microserve_gridfs::OpenError>(source) {
+            return true;
+        }
+        says::<AuthError>(source) || says::<BlobError>(source) || says::<JobError>(source) || says::<QueueError>(source)
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::user::{account, make_password};
 use super::{Failure, Outcome, print, runtime, say};
-use crate::config::Serve;
+use crate::config::{Serve, Stores};
 use crate::registry::Registry;
 use crate::server::Server;
 use crate::telemetry;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &Demo) -> Outcome {
     let shutdown = Shutdown::new();
     let config = Config::parse_from(["demo"]).serve(folder.path());
     let server = runtime.block_on(Server::start(&config, &Registry::embedded(), &shutdown))?;
-    print(&format!("# a server of its own: microserve serve --data {}", config.stores.data.display()))?;
+    print(&format!("# a server of its own: microserve serve --data {}", config.stores.data.folder.display()))?;
 
     let mut shell = Shell::new(folder.path(), &server)?;
     let email: Email = "demo@example.com".parse()?;
@@ -61,7 +61,7 @@ pub(super) fn run(args: &Demo) -> Outcome {
     let upload = shell.run_json(&UPLOAD.replace("video.mkv", &video))?;
     let job = text(&upload, "job_id")?.to_owned();
     print("\n# 3. the mail that comes when the MP3 is there")?;
-    let mail = wait_for_mail(&config.stores.data.join("mail"))?;
+    let mail = wait_for_mail(&config.stores.data.folder.join("mail"))?;
     print(&mail)?;
     let fid = mail.lines().find_map(|line| line.trim_end().strip_prefix("File ID: "));
     let Some(fid) = fid else { return Err(Failure::new(1, format!("job {job} failed: the mail says why"))) };
@@ -87,12 +87,10 @@ impl Config {
     fn serve(self, folder: &Path) -> Serve {
         let mut config = self.serve;
         let loopback = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        (config.listen, config.ops_listen) = (loopback, loopback);
-        config.public_url = Some("http://mp3converter.com".to_owned());
-        let stores = &mut config.stores;
-        stores.data = folder.join("data");
-        (stores.accounts, stores.jobs, stores.blobs) = (None, None, None);
-        (stores.queue, stores.mailer, stores.transcoder) = (None, None, None);
+        (config.listen, config.process.ops_listen) = (loopback, loopback);
+        config.mailing.public_url = Some("http://mp3converter.com".to_owned());
+        config.login.keys = None;
+        config.stores = Stores::embedded(folder.join("data"));
         config
     }
 }

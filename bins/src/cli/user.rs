@@ -74,6 +74,9 @@ pub(super) fn run(args: &User) -> Outcome {
             Action::Disable { email } => disable(&*accounts, email, true).await,
             Action::Enable { email } => disable(&*accounts, email, false).await,
             Action::Remove { email } => {
+                if args.stores.accounts.accounts.is_some() && args.stores.jobs.jobs.is_none() {
+                    return Err(Failure::new(2, "say where the jobs are, too (--jobs or MICROSERVE_JOBS): they and their files go with the account"));
+                }
                 let jobs = registry.jobs.open(&args.stores.jobs_url()?).await?;
                 remove(&*accounts, jobs, email).await
             }

@@ -1,0 +1,5 @@
+//! The service `microserve-notifier`: mails.
+
+fn main() -> std::process::ExitCode {
+    microserve::cli::notifier()
+}

@@ -1,0 +1,262 @@
+//! What the roles are told: one group of options each, and the services and the all-in-one as sums of them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use microserve_core::account::Email;
+use microserve_core::job::Policy;
+use microserve_http::Limits;
+
+use super::stores::{Accounts, Blobs, Data, Jobs, Mailer, Stores, Transcoder};
+use super::{Keep, parse_duration, parse_keep, parse_size};
+
+/// What every service is told.
+#[derive(Args, Clone, Debug)]
+pub struct Process {
+    /// The address for health checks; never open it to the internet.
+    #[arg(long, env = "MICROSERVE_OPS_LISTEN", default_value = "127.0.0.1:9090", value_name = "ADDR")]
+    pub ops_listen: SocketAddr,
+
+    /// How long a stopping server waits for what was begun; what is left then is begun again by the next one.
+    #[arg(long, env = "MICROSERVE_GRACE", default_value = "30s", value_name = "TIME", value_parser = parse_duration)]
+    pub grace: Duration,
+
+    /// What is logged: error, warn, info, debug, or a filter such as "microserve_core=debug,warn".
+    #[arg(long, env = "MICROSERVE_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// Print the configuration that results from options and environment, secrets hidden, and stop.
+    #[arg(long)]
+    pub print_config: bool,
+}
+
+/// How many connections are taken.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Connections {
+    /// How many connections are taken at a time; more of them wait.
+    #[arg(long, env = "MICROSERVE_CONNECTIONS", default_value = "512", value_name = "N", value_parser = at_least_one)]
+    pub connections: usize,
+
+    /// How many connections are taken from one address at a time; more of them are closed. Behind a proxy, which is one
+    /// address, as many as in all.
+    #[arg(long, env = "MICROSERVE_CONNECTIONS_PER_ADDRESS", default_value = "128", value_name = "N", value_parser = at_least_one)]
+    pub connections_per_address: usize,
+}
+
+/// What logging in is told.
+#[derive(Args, Clone, Debug)]
+pub struct Login {
+    /// The folder with the Ed25519 keys that sign tokens, as PEM files: the last by name signs, all of them are believed.
+    /// A first one is made if there is none [default: the folder keys in the data folder].
+    #[arg(long, env = "MICROSERVE_KEYS", value_name = "DIR")]
+    pub keys: Option<PathBuf>,
+
+    /// Go along with what other services left: "tutorial" takes passwords that are stored in plain text, and hashes each
+    /// when its owner logs in. Leave it out once all of them have.
+    #[arg(long, env = "MICROSERVE_COMPAT", value_name = "NAME")]
+    pub compat: Option<Compat>,
+}
+
+/// What the gateway is told.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Intake {
+    /// The largest video that is taken: bytes, or a number with KiB, MiB or GiB.
+    #[arg(long, env = "MICROSERVE_MAX_UPLOAD", default_value = "4GiB", value_name = "SIZE", value_parser = parse_size)]
+    pub max_upload: u64,
+}
+
+/// How long things are kept.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Retention {
+    /// How long a video is kept after its conversion: 90s, 15m, 24h, 30d, or "forever".
+    #[arg(long, env = "MICROSERVE_KEEP_VIDEOS", default_value = "24h", value_name = "TIME", value_parser = parse_keep)]
+    pub keep_videos: Keep,
+
+    /// How long an MP3 is kept.
+    #[arg(long, env = "MICROSERVE_KEEP_MP3S", default_value = "forever", value_name = "TIME", value_parser = parse_keep)]
+    pub keep_mp3s: Keep,
+}
+
+/// What the converter is told.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Converting {
+    /// How many videos are converted at the same time [default: one per processor].
+    #[arg(long, env = "MICROSERVE_CONVERSIONS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub conversions: Option<u16>,
+}
+
+/// What the notifier is told.
+#[derive(Args, Clone, Debug)]
+pub struct Mailing {
+    /// How people reach the service from outside, for the links in mails [default: http:// and the gateway's listen
+    /// address].
+    #[arg(long, env = "MICROSERVE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
+    /// Whom mails come from.
+    #[arg(long, env = "MICROSERVE_MAIL_FROM", default_value = "microserve@localhost", value_name = "EMAIL")]
+    pub mail_from: Email,
+}
+
+/// Services that were there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum Compat {
+    /// The Python services of the well-known tutorial.
+    Tutorial,
+}
+
+/// How `microserve serve` serves: every role.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
+pub struct Serve {
+    #[command(flatten)]
+    pub stores: Stores,
+
+    /// The address that people reach. Put a TLS-terminating proxy before it if it is not the loopback address.
+    #[arg(long, env = "MICROSERVE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub connections: Connections,
+    #[command(flatten)]
+    pub login: Login,
+    #[command(flatten)]
+    pub intake: Intake,
+    #[command(flatten)]
+    pub retention: Retention,
+    #[command(flatten)]
+    pub converting: Converting,
+    #[command(flatten)]
+    pub mailing: Mailing,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// How `microserve-auth serve` serves.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
+pub struct Auth {
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub accounts: Accounts,
+
+    /// The address that gateways reach.
+    #[arg(long, env = "MICROSERVE_LISTEN", default_value = "127.0.0.1:5000", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub connections: Connections,
+    #[command(flatten)]
+    pub login: Login,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// How `microserve-gateway` serves.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
+pub struct Gateway {
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub jobs: Jobs,
+    #[command(flatten)]
+    pub blobs: Blobs,
+    #[command(flatten)]
+    pub transcoder: Transcoder,
+
+    /// Where the auth service is: http://HOST:PORT, or https://HOST:PORT (with ?ca=FILE for an authority of your own).
+    #[arg(long, env = "MICROSERVE_AUTH", default_value = "http://127.0.0.1:5000", value_name = "URL")]
+    pub auth: String,
+
+    /// The address that people reach. Put a TLS-terminating proxy before it if it is not the loopback address.
+    #[arg(long, env = "MICROSERVE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    #[command(flatten)]
+    pub connections: Connections,
+    #[command(flatten)]
+    pub intake: Intake,
+    #[command(flatten)]
+    pub retention: Retention,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// How `microserve-converter` works.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
+pub struct Converter {
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub jobs: Jobs,
+    #[command(flatten)]
+    pub blobs: Blobs,
+    #[command(flatten)]
+    pub transcoder: Transcoder,
+    #[command(flatten)]
+    pub converting: Converting,
+    #[command(flatten)]
+    pub retention: Retention,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// How `microserve-notifier` works.
+#[derive(Args, Clone, Debug)]
+#[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
+pub struct Notifier {
+    #[command(flatten)]
+    pub data: Data,
+    #[command(flatten)]
+    pub jobs: Jobs,
+    #[command(flatten)]
+    pub mailer: Mailer,
+    #[command(flatten)]
+    pub mailing: Mailing,
+    #[command(flatten)]
+    pub process: Process,
+}
+
+impl Connections {
+    /// The limits of the public listener.
+    pub(crate) fn limits(self) -> Limits {
+        Limits {
+            connections: self.connections,
+            connections_per_address: self.connections_per_address,
+            ..Limits::default()
+        }
+    }
+}
+
+impl Login {
+    /// The folder of the keys.
+    pub(crate) fn keys(&self, data: &Data) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| data.folder.join("keys"))
+    }
+}
+
+impl Retention {
+    /// The policy of jobs.
+    pub(crate) fn policy(self) -> Policy {
+        Policy { keep_videos: self.keep_videos.0, keep_mp3s: self.keep_mp3s.0, ..Policy::default() }
+    }
+}
+
+impl Mailing {
+    /// How people reach a gateway on this address, if nothing else was said.
+    pub(crate) fn public_url(&self, gateway: SocketAddr) -> String {
+        let url = self.public_url.clone().unwrap_or_else(|| format!("http://{gateway}"));
+        url.trim_end_matches('/').to_owned()
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|n| *n > 0);
+    number.ok_or_else(|| format!("{text:?} is not a number from 1 on"))
+}

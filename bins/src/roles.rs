@@ -1,0 +1,181 @@
+//! The roles, each put together from the ports that it needs: auth, gateway, converter, notifier, relay. A process runs
+//! one of them or all.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use microserve_core::account::AuthStore;
+use microserve_core::blob::BlobStore;
+use microserve_core::clock::{Clock, SystemClock};
+use microserve_core::convert::Convert;
+use microserve_core::download::Download;
+use microserve_core::job::{JobStore, Policy};
+use microserve_core::login::Login;
+use microserve_core::mail::Mailer;
+use microserve_core::notify::Notify;
+use microserve_core::password::Passwords;
+use microserve_core::queue::{Queue, QueueName};
+use microserve_core::relay::Relay;
+use microserve_core::transcode::Transcoder;
+use microserve_core::upload::Upload;
+use microserve_core::worker::{Handler, Worker};
+use microserve_core::{BoxError, Shutdown};
+use microserve_http::{Auth, Gateway, Verifier};
+
+use crate::config::{Compat, Data, Mailing};
+use crate::{config, keys};
+
+/// Mails that are sent at the same time.
+const MAILS: u16 = 4;
+/// How often a delivery in hand is extended: the embedded queue takes it back after a minute.
+const EXTEND_EVERY: Duration = Duration::from_secs(15);
+
+/// What all roles of a process share.
+pub(crate) struct Roles {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) policy: Policy,
+    /// Roles run as tasks of it.
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Jobs, the blobs they are about, and the queue that tells of them.
+#[derive(Clone)]
+pub(crate) struct Work {
+    pub(crate) jobs: Arc<dyn JobStore>,
+    pub(crate) videos: Arc<dyn BlobStore>,
+    pub(crate) mp3s: Arc<dyn BlobStore>,
+    pub(crate) queue: Arc<dyn Queue>,
+}
+
+impl Roles {
+    pub(crate) fn new(policy: Policy, shutdown: &Shutdown) -> Self {
+        Self { clock: Arc::new(SystemClock), policy, shutdown: shutdown.clone() }
+    }
+
+    /// Logins, with keys that are made if there are none; and who else can tell a token by them.
+    pub(crate) fn auth(
+        &self,
+        accounts: Arc<dyn AuthStore>,
+        login: &config::Login,
+        data: &Data,
+    ) -> Result<(Router, Verifier), BoxError> {
+        let keys = Arc::new(keys::load_or_make(&login.keys(data), &*self.clock)?);
+        let mut passwords = Passwords::new(processors())?;
+        if login.compat == Some(Compat::Tutorial) {
+            passwords = passwords.with_plain_text();
+        }
+        let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(&accounts), Arc::clone(&self.clock));
+        let auth = Auth {
+            login: Login::new(accounts, passwords),
+            keys,
+            verifier: verifier.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        Ok((microserve_http::auth(auth), verifier))
+    }
+
+    /// Uploads, jobs and downloads of those whom the verifier knows.
+    pub(crate) fn gateway(
+        &self,
+        work: &Work,
+        transcoder: Arc<dyn Transcoder>,
+        verifier: Verifier,
+        max_upload: u64,
+    ) -> Router {
+        let Work { jobs, videos, mp3s, queue } = work.clone();
+        microserve_http::gateway(Gateway {
+            upload: Upload {
+                jobs: Arc::clone(&jobs),
+                videos,
+                queue,
+                preflight: Some(transcoder),
+                clock: Arc::clone(&self.clock),
+                policy: self.policy,
+                max_bytes: max_upload,
+            },
+            download: Download { jobs: Arc::clone(&jobs), mp3s },
+            jobs,
+            verifier,
+            clock: Arc::clone(&self.clock),
+            policy: self.policy,
+            shutdown: self.shutdown.clone(),
+        })
+    }
+
+    /// Converts what the queue `video` tells of, with MP3s growing in the data folder.
+    ///
+    /// # Errors
+    /// When there is no such folder, and it can't be made.
+    pub(crate) fn converter(
+        &self,
+        work: &Work,
+        transcoder: Arc<dyn Transcoder>,
+        conversions: Option<u16>,
+        data: &Data,
+    ) -> Result<(), BoxError> {
+        let work_dir = data.folder.join("work");
+        make_folder(&work_dir)?;
+        let Work { jobs, videos, mp3s, queue } = work.clone();
+        let convert = Convert {
+            jobs,
+            videos,
+            mp3s,
+            queue: Arc::clone(&queue),
+            transcoder,
+            clock: Arc::clone(&self.clock),
+            policy: self.policy,
+            work_dir,
+        };
+        let parallel = conversions.unwrap_or_else(|| u16::try_from(processors()).unwrap_or(u16::MAX));
+        self.work(queue, QueueName::VIDEO, parallel, Arc::new(convert));
+        Ok(())
+    }
+
+    /// Mails to the owners whose jobs the queue `mp3` tells of.
+    pub(crate) fn notifier(
+        &self,
+        jobs: Arc<dyn JobStore>,
+        queue: Arc<dyn Queue>,
+        mailer: Arc<dyn Mailer>,
+        mailing: &Mailing,
+        public_url: String,
+    ) {
+        let (clock, policy, from) = (Arc::clone(&self.clock), self.policy, mailing.mail_from.clone());
+        let notify = Notify { jobs, mailer, clock, policy, from, public_url };
+        self.work(queue, QueueName::MP3, MAILS, Arc::new(notify));
+    }
+
+    /// Looks after what has been silent for too long. Any number of processes may do so.
+    pub(crate) fn relay(&self, work: &Work) {
+        let Work { jobs, videos, mp3s, queue } = work.clone();
+        let relay = Relay {
+            jobs,
+            videos,
+            mp3s,
+            queue,
+            clock: Arc::clone(&self.clock),
+            policy: self.policy,
+            every: Duration::from_secs(1),
+            collect_every: Duration::from_secs(600),
+            orphan_age: Duration::from_secs(3600),
+        };
+        let shutdown = self.shutdown.clone();
+        self.shutdown.spawn(async move { relay.run(&shutdown).await });
+    }
+
+    fn work(&self, queue: Arc<dyn Queue>, name: QueueName, parallel: u16, handler: Arc<dyn Handler>) {
+        let worker = Worker { queue, name, parallel, extend_every: EXTEND_EVERY, handler };
+        let shutdown = self.shutdown.clone();
+        self.shutdown.spawn(async move { worker.run(&shutdown).await });
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), BoxError> {
+    std::fs::create_dir_all(folder).map_err(|err| format!("can't make the folder {}: {err}", folder.display()).into())
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

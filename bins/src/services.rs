@@ -1,0 +1,118 @@
+//! The four services of a cluster, a role each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use microserve_core::job::Policy;
+use microserve_core::{BoxError, Shutdown};
+use microserve_http::{AuthService, Verifier, login_elsewhere};
+
+use crate::config::{Auth, Blobs, Converter, Data, Gateway, Jobs, Notifier};
+use crate::process::{self, OpsPort, bind, serve};
+use crate::registry::Registry;
+use crate::roles::{Roles, Work};
+use crate::{late, open};
+
+/// A running service.
+pub struct Service {
+    /// Where it is reached, if it is.
+    pub address: Option<SocketAddr>,
+    /// Where its health is told.
+    pub ops_address: SocketAddr,
+    ops: OpsPort,
+}
+
+impl Service {
+    /// Drains `shutdown`, then closes the ops port. Returns whether everything ended within the grace.
+    pub async fn stop(&self, shutdown: &Shutdown, grace: Duration) -> bool {
+        self.ops.stop_after(shutdown, grace).await
+    }
+
+    fn new(address: Option<SocketAddr>, ops: OpsPort) -> Self {
+        Self { address, ops_address: ops.address, ops }
+    }
+
+    /// Logins, and what others need to believe their tokens.
+    ///
+    /// # Errors
+    /// When accounts can't be opened and trying again won't help, a key can't be read or an address can't be bound.
+    pub async fn auth(config: &Auth, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
+        let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
+        let accounts = late::accounts(registry, config.accounts.url(&config.data)?, shutdown).await?;
+        let roles = Roles::new(Policy::default(), shutdown);
+        let (router, _) = roles.auth(Arc::clone(&accounts), &config.login, &config.data)?;
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr()?;
+        serve(listener, router, config.connections.limits(), shutdown);
+        ops.checks.set(vec![process::accounts(&accounts)]);
+        Ok(Self::new(Some(address), ops))
+    }
+
+    /// Uploads, jobs and downloads. It looks after silent jobs, too.
+    ///
+    /// # Errors
+    /// When a store can't be opened and trying again won't help, or an address can't be bound or used.
+    pub async fn gateway(config: &Gateway, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
+        let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
+        let auth = Arc::new(AuthService::new(&config.auth)?);
+        let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
+        let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
+        let roles = Roles::new(config.retention.policy(), shutdown);
+        let verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
+        let gateway = roles.gateway(&work, transcoder, verifier, config.intake.max_upload);
+        let (keeper, stopping) = (Arc::clone(&auth), shutdown.clone());
+        shutdown.spawn(async move { keeper.keep_fresh(&stopping).await });
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr()?;
+        serve(listener, gateway.merge(login_elsewhere(Arc::clone(&auth))), config.connections.limits(), shutdown);
+        roles.relay(&work);
+        let mut checks = process::work(&work);
+        checks.push(process::auth(&auth));
+        ops.checks.set(checks);
+        Ok(Self::new(Some(address), ops))
+    }
+
+    /// Converts. It looks after silent jobs, too.
+    ///
+    /// # Errors
+    /// When a store can't be opened and trying again won't help, or an address can't be bound.
+    pub async fn converter(config: &Converter, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
+        let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
+        let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
+        let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
+        let roles = Roles::new(config.retention.policy(), shutdown);
+        roles.converter(&work, transcoder, config.converting.conversions, &config.data)?;
+        roles.relay(&work);
+        ops.checks.set(process::work(&work));
+        Ok(Self::new(None, ops))
+    }
+
+    /// Mails.
+    ///
+    /// # Errors
+    /// When a store can't be opened and trying again won't help, or an address can't be bound.
+    pub async fn notifier(config: &Notifier, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
+        let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
+        let (jobs_url, queue_url) = (config.jobs.url(&config.data)?, config.jobs.queue_url(&config.data)?);
+        let jobs = open::patiently(&registry.jobs, &jobs_url).await?;
+        let queue = open::patiently(&registry.queue, &queue_url).await?;
+        let mailer = open::patiently(&registry.mailer, &config.mailer.url(&config.data)?).await?;
+        let roles = Roles::new(Policy::default(), shutdown);
+        let public_url = config.mailing.public_url(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let checks = vec![process::jobs(&jobs), process::queue(&queue), process::mailer(&mailer)];
+        roles.notifier(jobs, queue, mailer, &config.mailing, public_url);
+        ops.checks.set(checks);
+        Ok(Self::new(None, ops))
+    }
+}
+
+async fn open_work(jobs: &Jobs, blobs: &Blobs, data: &Data, registry: &Registry) -> Result<Work, BoxError> {
+    let blobs = open::patiently(&registry.blobs, &blobs.url(data)?).await?;
+    Ok(Work {
+        jobs: open::patiently(&registry.jobs, &jobs.url(data)?).await?,
+        videos: blobs.videos,
+        mp3s: blobs.mp3s,
+        queue: open::patiently(&registry.queue, &jobs.queue_url(data)?).await?,
+    })
+}
