@@ -9,15 +9,15 @@ use microserve_core::clock::Clock;
 use microserve_http::TokenKeys;
 
 /// Loads every `*.pem` in `folder`, in the order of their names: the last signs, all of them verify. Makes a first
-/// one when there is none.
+/// one when there is none; else the folder need not be writable.
 ///
 /// # Errors
 /// When a file can't be read or written, or holds no Ed25519 key.
 pub(crate) fn load_or_make(folder: &Path, clock: &dyn Clock) -> Result<TokenKeys, BoxError> {
-    std::fs::create_dir_all(folder)?;
-    restrict(folder, 0o700)?;
     let mut files = pem_files(folder)?;
     if files.is_empty() {
+        std::fs::create_dir_all(folder)?;
+        restrict(folder, 0o700)?;
         make(folder, clock)?;
         files = pem_files(folder)?;
     }
@@ -26,7 +26,11 @@ pub(crate) fn load_or_make(folder: &Path, clock: &dyn Clock) -> Result<TokenKeys
 }
 
 fn pem_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries.collect::<io::Result<Vec<_>>>()?,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(err),
+    };
     let mut files: Vec<_> = entries.into_iter().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|ending| ending == "pem"));
     files.sort();

@@ -61,7 +61,9 @@ impl Roles {
         login: &config::Login,
         data: &Data,
     ) -> Result<(Router, Verifier), BoxError> {
-        let keys = Arc::new(keys::load_or_make(&login.keys(data), &*self.clock)?);
+        let folder = login.keys(data);
+        let keys = keys::load_or_make(&folder, &*self.clock);
+        let keys = Arc::new(keys.map_err(|err| format!("can't use the keys in {}: {err}", folder.display()))?);
         let mut passwords = Passwords::new(processors())?;
         if login.compat == Some(Compat::Tutorial) {
             passwords = passwords.with_plain_text();

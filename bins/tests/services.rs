@@ -94,7 +94,7 @@ async fn a_service_that_waits_for_its_stores_says_so_and_can_be_stopped() {
         match http.get(format!("{url}/readyz")).send().await {
             Ok(answer) => break answer,
             Err(_) if started.elapsed() < Duration::from_secs(20) => {
-                tokio::time::sleep(Duration::from_millis(20)).await
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Err(err) => panic!("{err}"),
         }
