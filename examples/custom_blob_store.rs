@@ -274,7 +274,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let server = Server::start(&config, &registry, &shutdown).await?;
     writeln!(io::stderr(), "listening on http://{}; Ctrl-C stops", server.address)?;
     tokio::signal::ctrl_c().await?;
-    server.stop(&shutdown, config.grace).await;
+    server.stop(&shutdown, config.process.grace).await;
     Ok(())
 }
 
