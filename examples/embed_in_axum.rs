@@ -83,6 +83,8 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
     };
     let notify = Notify {
         jobs: jobs.clone(),
+        videos: videos.clone(),
+        mp3s: mp3s.clone(),
         mailer: Arc::new(MemoryMailer::default()),
         clock: clock.clone(),
         policy,

@@ -136,16 +136,10 @@ impl Roles {
     }
 
     /// Mails to the owners whose jobs the queue `mp3` tells of.
-    pub(crate) fn notifier(
-        &self,
-        jobs: Arc<dyn JobStore>,
-        queue: Arc<dyn Queue>,
-        mailer: Arc<dyn Mailer>,
-        mailing: &Mailing,
-        public_url: String,
-    ) {
+    pub(crate) fn notifier(&self, work: &Work, mailer: Arc<dyn Mailer>, mailing: &Mailing, public_url: String) {
+        let Work { jobs, videos, mp3s, queue } = work.clone();
         let (clock, policy, from) = (Arc::clone(&self.clock), self.policy, mailing.mail_from.clone());
-        let notify = Notify { jobs, mailer, clock, policy, from, public_url };
+        let notify = Notify { jobs, videos, mp3s, mailer, clock, policy, from, public_url };
         self.work(queue, QueueName::MP3, MAILS, Arc::new(notify));
     }
 

@@ -92,8 +92,7 @@ impl Server {
         let gateway = roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake.max_upload);
         serve(listener, gateway.merge(auth), config.connections.limits(), shutdown);
         roles.converter(&work, Arc::clone(&stack.transcoder), config.converting.conversions, data)?;
-        let (jobs, queue, mailer) = (Arc::clone(&work.jobs), Arc::clone(&work.queue), Arc::clone(&stack.mailer));
-        roles.notifier(jobs, queue, mailer, &config.mailing, config.mailing.public_url(address));
+        roles.notifier(&work, Arc::clone(&stack.mailer), &config.mailing, config.mailing.public_url(address));
         roles.relay(&work);
 
         let mut checks = process::work(&work);

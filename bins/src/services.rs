@@ -94,14 +94,13 @@ impl Service {
     /// When a store can't be opened and trying again won't help, or an address can't be bound.
     pub async fn notifier(config: &Notifier, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
-        let (jobs_url, queue_url) = (config.jobs.url(&config.data)?, config.jobs.queue_url(&config.data)?);
-        let jobs = open::patiently(&registry.jobs, &jobs_url).await?;
-        let queue = open::patiently(&registry.queue, &queue_url).await?;
+        let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let mailer = open::patiently(&registry.mailer, &config.mailer.url(&config.data)?).await?;
         let roles = Roles::new(Policy::default(), shutdown);
         let public_url = config.mailing.public_url(SocketAddr::from(([127, 0, 0, 1], 8080)));
-        let checks = vec![process::jobs(&jobs), process::queue(&queue), process::mailer(&mailer)];
-        roles.notifier(jobs, queue, mailer, &config.mailing, public_url);
+        let mut checks = process::work(&work);
+        checks.push(process::mailer(&mailer));
+        roles.notifier(&work, mailer, &config.mailing, public_url);
         ops.checks.set(checks);
         Ok(Self::new(None, ops))
     }

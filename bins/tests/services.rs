@@ -52,7 +52,7 @@ fn every_service_knows_its_own_options_alone() {
         (AUTH, &["serve"][..], "--keys", "--queue"),
         (GATEWAY, &[], "--auth", "--accounts"),
         (CONVERTER, &[], "--conversions", "--mailer"),
-        (NOTIFIER, &[], "--public-url", "--blobs"),
+        (NOTIFIER, &[], "--public-url", "--accounts"),
     ] {
         let help = options(exe, command);
         assert!(help.contains(has) && !help.contains(lacks), "{exe}: {help}");

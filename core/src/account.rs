@@ -6,6 +6,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::id::id;
 use crate::retry::{BoxError, Retryable};
@@ -14,6 +15,19 @@ id!(
     /// Names an account for ever, whatever becomes of its address.
     AccountId
 );
+
+impl AccountId {
+    /// The owner of what another service left for an address: the id of an account that is taken over from it, and the
+    /// owner of jobs that are made of its messages. The same address, whatever its case, gives the same id, so that both
+    /// meet. Accounts of our own making have random ids.
+    #[must_use]
+    pub fn adopted(email: &Email) -> Self {
+        let digest = Sha256::digest(format!("microserve account {}", email.canonical()));
+        let mut id = [0; 12];
+        id.copy_from_slice(&digest[..12]);
+        Self::from_bytes(id)
+    }
+}
 
 /// Keeps accounts.
 #[async_trait]

@@ -18,10 +18,10 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use crate::adopt::Adopt;
 use crate::bell::try_to_ring;
 use crate::blob::{BlobError, BlobInfo, BlobMeta, BlobStore, Fid};
 use crate::clock::{Clock, since};
-use crate::events::Event;
 use crate::job::{ChangeError, Job, JobId, JobStore, Output, Phase, Policy, State, change};
 use crate::queue::{Message, Queue, Settlement};
 use crate::retry::Retryable;
@@ -58,9 +58,11 @@ pub struct Convert {
 #[async_trait]
 impl Handler for Convert {
     async fn handle(&self, message: &Message, kill: &CancellationToken) -> Settlement {
-        let id = match job_of(message) {
-            Ok(id) => id,
-            Err(reason) => return Settlement::DeadLetter { reason },
+        let (jobs, videos) = (&*self.jobs, &*self.videos);
+        let adopt = Adopt { jobs, videos, clock: &*self.clock, policy: &self.policy };
+        let id = match adopt.job_of(message).await {
+            Ok((id, _)) => id,
+            Err(settlement) => return settlement,
         };
         let (now, policy) = (self.clock.now(), &self.policy);
         match change(&*self.jobs, id, |job| job.claim(now, policy)).await {
@@ -303,13 +305,6 @@ impl Convert {
             Err(_) => Settlement::Retry { after: self.policy.backoff.first },
         }
     }
-}
-
-/// The job that a message is about, or why it is about none.
-pub(crate) fn job_of(message: &Message) -> Result<JobId, String> {
-    let event = Event::from_body(&message.body).map_err(|err| format!("not an event: {err}"))?;
-    let id = event.job_id.ok_or("the event names no job")?;
-    id.parse().map_err(|_| "the event's job_id is not an id".to_owned())
 }
 
 /// The transcoder panicked. Once may be chance; twice it is the video.

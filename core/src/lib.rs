@@ -93,6 +93,7 @@
 //! ```
 
 pub mod account;
+mod adopt;
 mod bell;
 pub mod blob;
 pub mod clock;

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::account::Email;
+use crate::adopt::Adopt;
+use crate::blob::BlobStore;
 use crate::clock::{Clock, since};
-use crate::convert::job_of;
 use crate::job::{ChangeError, Job, JobId, JobStore, MailState, Policy, State, change};
 use crate::mail::{Mail, MailError, Mailer};
 use crate::queue::{Message, Settlement};
@@ -22,6 +23,10 @@ use crate::worker::Handler;
 pub struct Notify {
     /// Where jobs are kept.
     pub jobs: Arc<dyn JobStore>,
+    /// Where videos are: those of others, which have no job yet.
+    pub videos: Arc<dyn BlobStore>,
+    /// Where MP3s are: those of others are taken over.
+    pub mp3s: Arc<dyn BlobStore>,
     /// Takes the mails.
     pub mailer: Arc<dyn Mailer>,
     /// The time.
@@ -37,9 +42,9 @@ pub struct Notify {
 #[async_trait]
 impl Handler for Notify {
     async fn handle(&self, message: &Message, _kill: &CancellationToken) -> Settlement {
-        let id = match job_of(message) {
+        let id = match self.job_of(message).await {
             Ok(id) => id,
-            Err(reason) => return Settlement::DeadLetter { reason },
+            Err(settlement) => return settlement,
         };
         let (now, policy) = (self.clock.now(), &self.policy);
         match change(&*self.jobs, id, |job| job.start_mail(now, policy)).await {
@@ -55,6 +60,20 @@ impl Handler for Notify {
 }
 
 impl Notify {
+    /// The job that is to be told of, with its MP3, if the message brings that.
+    async fn job_of(&self, message: &Message) -> Result<JobId, Settlement> {
+        let (jobs, videos) = (&*self.jobs, &*self.videos);
+        let adopt = Adopt { jobs, videos, clock: &*self.clock, policy: &self.policy };
+        let (id, event) = adopt.job_of(message).await?;
+        if let Some(mp3) = event.mp3_fid {
+            let theirs = mp3
+                .parse()
+                .map_err(|_| Settlement::DeadLetter { reason: "the event's mp3_fid is not an id".to_owned() })?;
+            adopt.mp3(id, &theirs, &self.mp3s).await?;
+        }
+        Ok(id)
+    }
+
     async fn send(&self, job: &Job) -> Settlement {
         let Some(mail) = compose(job, &self.from, &self.public_url) else { return Settlement::Ack };
         // Some seconds of the lease are left to say in the row what became of the mail.

@@ -256,6 +256,8 @@ impl Process {
         };
         let notify = Notify {
             jobs: Arc::clone(&jobs),
+            videos: Arc::clone(&videos),
+            mp3s: Arc::clone(&mp3s),
             mailer: Arc::new(Faulty::new(Arc::clone(&world.mailer), &script)),
             clock: Arc::clone(&clock),
             policy,

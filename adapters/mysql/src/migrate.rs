@@ -136,7 +136,7 @@ pub(crate) async fn adopt(conn: &mut MySqlConnection) -> Result<(), Failure> {
                 left += 1;
                 continue;
             };
-            let adopt = sqlx::query(ADOPT).bind(AccountId::random().to_string()).bind(email.canonical());
+            let adopt = sqlx::query(ADOPT).bind(AccountId::adopted(&email).to_string()).bind(email.canonical());
             let adopt = adopt.bind(now).bind(now).bind(id);
             match within(PATIENCE, adopt.execute(&mut *conn)).await {
                 Ok(done) => adopted += done.rows_affected(),

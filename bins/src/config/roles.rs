@@ -216,6 +216,8 @@ pub struct Notifier {
     #[command(flatten)]
     pub jobs: Jobs,
     #[command(flatten)]
+    pub blobs: Blobs,
+    #[command(flatten)]
     pub mailer: Mailer,
     #[command(flatten)]
     pub mailing: Mailing,

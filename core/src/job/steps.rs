@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Job, JobId, MailState, NotPossible, Output, Phase, Policy, State, Status, Step};
 use crate::account::{AccountId, Email};
-use crate::blob::Fid;
+use crate::blob::{BlobInfo, Fid};
 use crate::clock::later;
 use crate::queue::QueueName;
 use crate::transcode::{Options, Problem, SourceInfo};
@@ -39,6 +39,22 @@ impl Job {
             finished_at: None,
         }
         .rescheduled(now, p)
+    }
+
+    /// A job for a video that another service has stored: accepted when it was. Its id is the video's fid.
+    #[must_use]
+    pub fn adopted(video: &BlobInfo, email: Email, now: Timestamp, p: &Policy) -> Self {
+        let filename = if video.meta.filename.is_empty() { "video" } else { &video.meta.filename };
+        let owner = AccountId::adopted(&email);
+        let job = Self::new(owner, email, filename.to_owned(), Options::default(), now, p);
+        let job = Self {
+            id: JobId::from_bytes(*video.fid.as_bytes()),
+            video: video.fid,
+            video_size: Some(video.size),
+            accepted_at: Some(now),
+            ..job
+        };
+        job.enter(State::Queued { not_before: now }, now, p)
     }
 
     /// Where it stands, without details.
