@@ -11,8 +11,8 @@ mod roles;
 mod stores;
 
 pub use roles::{
-    Auth, Compat, Connections, Converter, Converting, Gateway, Intake, Login, Mailing, Notifier, Process, Retention,
-    Serve,
+    Auth, Compat, Connections, Converter, Converting, Gateway, Intake, Login, Mailing, Notifier, Peers, Process,
+    Retention, Serve,
 };
 pub use stores::{Accounts, Blobs, Data, Jobs, Mailer, Stores, Transcoder};
 

@@ -24,7 +24,7 @@ use microserve_core::worker::{Handler, Worker};
 use microserve_core::{BoxError, Shutdown};
 use microserve_http::{Auth, Gateway, Verifier};
 
-use crate::config::{Compat, Data, Mailing};
+use crate::config::{Compat, Data, Mailing, Peers};
 use crate::{config, keys};
 
 /// Mails that are sent at the same time.
@@ -59,13 +59,14 @@ impl Roles {
         &self,
         accounts: Arc<dyn AuthStore>,
         login: &config::Login,
+        peers: Peers,
         data: &Data,
     ) -> Result<(Router, Verifier), BoxError> {
         let folder = login.keys(data);
         let keys = keys::load_or_make(&folder, &*self.clock);
         let keys = Arc::new(keys.map_err(|err| format!("can't use the keys in {}: {err}", folder.display()))?);
         let mut passwords = Passwords::new(processors())?;
-        if login.compat == Some(Compat::Tutorial) {
+        if peers.compat == Some(Compat::Tutorial) {
             passwords = passwords.with_plain_text();
         }
         let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(&accounts), Arc::clone(&self.clock));

@@ -87,8 +87,8 @@ impl Server {
         let (stack, data) = (Stack::open(&config.stores, registry, shutdown).await?, &config.stores.data);
         let work = stack.work();
 
-        let roles = Roles::new(config.retention.policy(), shutdown);
-        let (auth, verifier) = roles.auth(Arc::clone(&stack.accounts), &config.login, data)?;
+        let roles = Roles::new(config.retention.policy(config.peers), shutdown);
+        let (auth, verifier) = roles.auth(Arc::clone(&stack.accounts), &config.login, config.peers, data)?;
         let gateway = roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake.max_upload);
         serve(listener, gateway.merge(auth), config.connections.limits(), shutdown);
         roles.converter(&work, Arc::clone(&stack.transcoder), config.converting.conversions, data)?;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use microserve_core::job::Policy;
 use microserve_core::{BoxError, Shutdown};
 use microserve_http::{AuthService, Verifier, login_elsewhere};
 
@@ -40,8 +39,8 @@ impl Service {
     pub async fn auth(config: &Auth, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let accounts = late::accounts(registry, config.accounts.url(&config.data)?, shutdown).await?;
-        let roles = Roles::new(Policy::default(), shutdown);
-        let (router, _) = roles.auth(Arc::clone(&accounts), &config.login, &config.data)?;
+        let roles = Roles::new(config.peers.policy(), shutdown);
+        let (router, _) = roles.auth(Arc::clone(&accounts), &config.login, config.peers, &config.data)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
         serve(listener, router, config.connections.limits(), shutdown);
@@ -58,7 +57,7 @@ impl Service {
         let auth = Arc::new(AuthService::new(&config.auth)?);
         let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
-        let roles = Roles::new(config.retention.policy(), shutdown);
+        let roles = Roles::new(config.retention.policy(config.peers), shutdown);
         let verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
         let gateway = roles.gateway(&work, transcoder, verifier, config.intake.max_upload);
         let (keeper, stopping) = (Arc::clone(&auth), shutdown.clone());
@@ -81,7 +80,7 @@ impl Service {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
-        let roles = Roles::new(config.retention.policy(), shutdown);
+        let roles = Roles::new(config.retention.policy(config.peers), shutdown);
         roles.converter(&work, transcoder, config.converting.conversions, &config.data)?;
         roles.relay(&work);
         ops.checks.set(process::work(&work));
@@ -96,7 +95,7 @@ impl Service {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let mailer = open::patiently(&registry.mailer, &config.mailer.url(&config.data)?).await?;
-        let roles = Roles::new(Policy::default(), shutdown);
+        let roles = Roles::new(config.peers.policy(), shutdown);
         let public_url = config.mailing.public_url(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let mut checks = process::work(&work);
         checks.push(process::mailer(&mailer));

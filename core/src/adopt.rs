@@ -117,7 +117,8 @@ impl Adopt<'_> {
     }
 
     async fn commit(&self, job: &Job, copied: &BlobInfo, mp3s: &dyn BlobStore) -> Result<(), Settlement> {
-        let output = Output { fid: copied.fid, size: copied.size, sha256: copied.sha256, duration: 0.0, bitrate: 0 };
+        let output =
+            Output { fid: copied.fid, size: copied.size, sha256: copied.sha256, duration: None, bitrate: None };
         let (now, mut already) = (self.clock.now(), false);
         let committed = change(self.jobs, job.id, |row| {
             already = row.output.as_ref().is_some_and(|output| output.fid == copied.fid);

@@ -223,7 +223,8 @@ impl Convert {
             (Err(err), _) => return Err(End::Failed(problem("mp3_unavailable", err.to_string()))),
         };
         let (duration, bitrate) = (transcoded.duration(), transcoded.bitrate);
-        let output = Output { fid, size: stored.size, sha256: stored.sha256, duration, bitrate };
+        let (size, sha256) = (stored.size, stored.sha256);
+        let output = Output { fid, size, sha256, duration: Some(duration), bitrate: Some(bitrate) };
         let (now, policy) = (self.clock.now(), &self.policy);
         let mut already = None;
         let committed = change(&*self.jobs, job.id, |row| {

@@ -1,7 +1,7 @@
 //! The JSON that goes through the queues.
 //!
-//! A superset of what the services of the well-known Python tutorial send: `video_fid`, `mp3_fid` and `username`.
-//! Keys that are not known are kept.
+//! A superset of what the services of the well-known Python tutorial send: `video_fid`, `mp3_fid` and `username`. A message
+//! with no more than these is understood as well. Keys that are not known are kept.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -244,10 +244,10 @@ pub struct Output {
     pub size: u64,
     /// The digest of its bytes.
     pub sha256: Sha256,
-    /// Seconds.
-    pub duration: f64,
-    /// Mean bitrate in bit/s.
-    pub bitrate: u32,
+    /// Seconds; not known of an MP3 that somebody else has made.
+    pub duration: Option<f64>,
+    /// Mean bitrate in bit/s; not known of an MP3 that somebody else has made.
+    pub bitrate: Option<u32>,
 }
 
 /// The step is not possible from where the job stands.

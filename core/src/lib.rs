@@ -9,7 +9,7 @@
 //! [`notify`], [`download`], [`relay`]. They never call each other: they meet in the [`job::JobStore`] and on two
 //! queues, `video` and `mp3`. [`worker`] runs `convert` and `notify` on a queue's deliveries.
 //!
-//! Around them: [`events`] (the JSON on the queues), [`password`], [`source`] (a blob to seek in), [`retry`],
+//! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`events`] (the JSON on the queues), [`password`], [`source`] (a blob to seek in), [`retry`],
 //! [`clock`], [`shutdown`], [`open`] (URLs that may hold secrets), [`memory`] (reference adapters) and, with the feature
 //! `conformance`, the suites that every adapter must pass.
 //!

@@ -163,7 +163,7 @@ async fn an_mp3_of_another_converter_becomes_the_jobs() {
     }
     let done = world.job(job.id).await;
     let output = done.output.as_ref().unwrap();
-    assert_eq!((&done.state, output.size, output.bitrate), (&State::Done, 10, 0));
+    assert_eq!((&done.state, output.size, output.bitrate), (&State::Done, 10, None));
     assert!(matches!(done.mail, MailState::Sent { .. }), "{:?}", done.mail);
     assert_eq!(world.our_mp3s(&[theirs]).await, [output.fid]);
     let mails = world.mailer.mails();

@@ -271,8 +271,13 @@ impl World {
             Change::Claim => job.claim(NOW, p),
             Change::Beat => job.beat(epoch, Phase::Transcoding, 0.5, NOW, p),
             Change::Complete => {
-                let output =
-                    Output { fid: self.mp3_of(w), size: 1, sha256: Sha256([0; 32]), duration: 1.0, bitrate: 1 };
+                let output = Output {
+                    fid: self.mp3_of(w),
+                    size: 1,
+                    sha256: Sha256([0; 32]),
+                    duration: Some(1.0),
+                    bitrate: Some(1),
+                };
                 job.complete(epoch, SourceInfo::default(), output, NOW, p)
             }
             Change::RetryLater => job.retry_later(epoch, problem(), NOW, p),

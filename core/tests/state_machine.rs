@@ -94,7 +94,7 @@ fn new_job(now: Timestamp, p: &Policy) -> Job {
 }
 
 fn output() -> Output {
-    Output { fid: Fid::random(), size: 1, sha256: Sha256([0; 32]), duration: 1.0, bitrate: 128_000 }
+    Output { fid: Fid::random(), size: 1, sha256: Sha256([0; 32]), duration: Some(1.0), bitrate: Some(128_000) }
 }
 
 fn apply(job: &Job, event: &Event, now: Timestamp, p: &Policy) -> Result<Job, NotPossible> {

@@ -173,8 +173,8 @@ struct Source<'a> {
 /// The MP3.
 #[derive(Serialize)]
 struct Made {
-    bitrate: u32,
-    duration: f64,
+    bitrate: Option<u32>,
+    duration: Option<f64>,
     size: u64,
     sha256: Sha256,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use microserve_core::Backoff;
 use microserve_core::account::Email;
 use microserve_core::job::Policy;
 use microserve_http::Limits;
@@ -52,9 +53,14 @@ pub struct Login {
     /// A first one is made if there is none [default: the folder keys in the data folder].
     #[arg(long, env = "MICROSERVE_KEYS", value_name = "DIR")]
     pub keys: Option<PathBuf>,
+}
 
-    /// Go along with what other services left: "tutorial" takes passwords that are stored in plain text, and hashes each
-    /// when its owner logs in. Leave it out once all of them have.
+/// What services of others there are.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Peers {
+    /// Go along with services of others. "tutorial" takes passwords that are stored in plain text, and hashes each when
+    /// its owner logs in; and it rings again for a waiting video after half an hour only, because other converters convert
+    /// it as often as they hear of it. Say it to every service, and leave it out once all of them are ours.
     #[arg(long, env = "MICROSERVE_COMPAT", value_name = "NAME")]
     pub compat: Option<Compat>,
 }
@@ -132,6 +138,8 @@ pub struct Serve {
     #[command(flatten)]
     pub mailing: Mailing,
     #[command(flatten)]
+    pub peers: Peers,
+    #[command(flatten)]
     pub process: Process,
 }
 
@@ -152,6 +160,8 @@ pub struct Auth {
     pub connections: Connections,
     #[command(flatten)]
     pub login: Login,
+    #[command(flatten)]
+    pub peers: Peers,
     #[command(flatten)]
     pub process: Process,
 }
@@ -184,6 +194,8 @@ pub struct Gateway {
     #[command(flatten)]
     pub retention: Retention,
     #[command(flatten)]
+    pub peers: Peers,
+    #[command(flatten)]
     pub process: Process,
 }
 
@@ -204,6 +216,8 @@ pub struct Converter {
     #[command(flatten)]
     pub retention: Retention,
     #[command(flatten)]
+    pub peers: Peers,
+    #[command(flatten)]
     pub process: Process,
 }
 
@@ -221,6 +235,8 @@ pub struct Notifier {
     pub mailer: Mailer,
     #[command(flatten)]
     pub mailing: Mailing,
+    #[command(flatten)]
+    pub peers: Peers,
     #[command(flatten)]
     pub process: Process,
 }
@@ -245,8 +261,26 @@ impl Login {
 
 impl Retention {
     /// The policy of jobs.
+    pub(crate) fn policy(self, peers: Peers) -> Policy {
+        Policy { keep_videos: self.keep_videos.0, keep_mp3s: self.keep_mp3s.0, ..peers.policy() }
+    }
+}
+
+impl Peers {
+    /// The policy of jobs where nothing is said of their retention.
     pub(crate) fn policy(self) -> Policy {
-        Policy { keep_videos: self.keep_videos.0, keep_mp3s: self.keep_mp3s.0, ..Policy::default() }
+        let policy = Policy::default();
+        match self.compat {
+            None => policy,
+            Some(Compat::Tutorial) => Policy {
+                ring_again: Backoff {
+                    first: Duration::from_secs(30 * 60),
+                    factor: 2,
+                    max: Duration::from_secs(4 * 60 * 60),
+                },
+                ..policy
+            },
+        }
     }
 }
 

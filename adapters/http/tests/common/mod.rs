@@ -147,7 +147,8 @@ impl World {
         let meta = BlobMeta { job: job.id, content_type: "audio/mpeg".into(), filename: "holiday.mp3".into() };
         let body = futures_util::stream::iter([Ok(mp3.into())]);
         let info = self.mp3s.put(&Fid::random(), meta, Box::pin(body)).await.unwrap();
-        let output = Output { fid: info.fid, size: info.size, sha256: info.sha256, duration: 1.0, bitrate: 128_000 };
+        let output =
+            Output { fid: info.fid, size: info.size, sha256: info.sha256, duration: Some(1.0), bitrate: Some(128_000) };
         let epoch = job.epoch;
         let done = job.complete(epoch, SourceInfo::default(), output, now, &policy).unwrap();
         self.jobs.update(done).await.unwrap()
