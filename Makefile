@@ -1,10 +1,10 @@
 # The few things that are done often. `make help` explains them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build fmt lint fuzz bench sample
+.PHONY: help demo test build fmt lint fuzz bench bench-cluster sample
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## serve, upload, download with curl, and judge the MP3 (VIDEO=file to take your own)
 	@.ci/demo $(if $(VIDEO),"$(VIDEO)")
@@ -28,6 +28,10 @@ fuzz: ## fuzz every target for a while (SECONDS_EACH=60, TARGET=one of them)
 
 bench: ## convert ten minutes beside ffmpeg, in turns; prints a Markdown table
 	@.ci/bench
+
+bench-cluster: ## measure the four services on a MongoDB, a RabbitMQ and a mail server of their own
+	@.ci/need test
+	cargo bench --locked --quiet -p microserve --bench cluster
 
 sample: ## make the sample video of the demo anew
 	@.ci/sample
