@@ -11,6 +11,7 @@ use futures_util::TryStreamExt;
 use microserve_core::blob::{BlobError, Fid};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Document, doc};
+use mongodb::options::{Acknowledgment, WriteConcern};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -62,9 +63,18 @@ impl Note {
         Ok(persist(|_| within(2 * PATIENCE, touch())).await?.matched_count > 0)
     }
 
-    /// Ends the note; whether it was still the owner's.
+    /// Whether it is still the owner's.
+    async fn is_there(&self) -> Result<bool, Failure> {
+        let find = || self.bucket.drafts.find_one(self.key());
+        Ok(persist(|_| within(2 * PATIENCE, find())).await?.is_some())
+    }
+
+    /// Ends the note; whether it was still the owner's. That is not waited for until it is durable: a note that comes back
+    /// is one more for the sweep.
     async fn end(&self) -> Result<bool, Failure> {
-        Ok(within(PATIENCE, self.bucket.drafts.delete_one(self.key())).await?.deleted_count > 0)
+        let soon = WriteConcern::builder().w(Acknowledgment::Nodes(1)).journal(false).build();
+        let end = self.bucket.drafts.delete_one(self.key()).write_concern(soon);
+        Ok(within(PATIENCE, end).await?.deleted_count > 0)
     }
 
     /// Removes the file, if there is one, the chunks, and the note. Makes the note again if it was lost: chunks may have
@@ -150,7 +160,9 @@ impl Draft {
     /// Makes a blob of it: from here on there is one.
     pub(crate) async fn publish(mut self, file: File) -> Result<(), BlobError> {
         while self.written().await?.is_some() {}
-        self.touch().await?;
+        if !self.note.is_there().await? {
+            return Err(self.lost().into());
+        }
         self.note.bucket.verify_chunks(&file.fid, file.size.div_ceil(file.chunk)).await?;
         // In a task, so that its outcome is known even if nobody waits for it any more.
         let (bucket, fid) = (self.note.bucket.clone(), file.fid);

@@ -14,7 +14,7 @@ use crate::jobs::MongoJobs;
 use crate::settings;
 
 /// So many chunks are on their way to the servers at the same time, whoever uploads them.
-const WRITING: usize = 16;
+const WRITING: usize = 8;
 /// So many are read before they are asked for, whoever downloads them.
 const READ_AHEAD: usize = 32;
 

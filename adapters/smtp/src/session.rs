@@ -1,5 +1,6 @@
 //! A conversation with a server, and what its end means for the mail.
 
+use std::io;
 use std::time::Duration;
 
 use lettre::address::Envelope;
@@ -8,6 +9,7 @@ use lettre::transport::smtp::authentication::Mechanism;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use microserve_core::mail::MailError;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::settings::{Settings, Tls};
@@ -40,11 +42,8 @@ impl Session {
 
     /// As [`Session::open`], without logging in.
     pub(crate) async fn greet(settings: &Settings) -> Result<Self, MailError> {
-        let Settings { host, port, tls, hello, .. } = settings;
-        let address = (host.trim_matches(['[', ']']), *port);
-        let implicit = if let Tls::Always(parameters) = tls { Some(parameters.clone()) } else { None };
-        let connect = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT), hello, implicit, None);
-        let connected = within(CONNECT, connect).await;
+        let Settings { tls, hello, .. } = settings;
+        let connected = within(CONNECT, connect(settings)).await;
         let mut connection = connected.map_err(|err| deferred("the mail server can't be reached", &err))?;
         if let Tls::Upgraded(parameters) = tls {
             let upgrade = connection.starttls(parameters.clone(), hello);
@@ -80,6 +79,20 @@ impl Session {
     }
 }
 
+async fn connect(settings: &Settings) -> Result<AsyncSmtpConnection, End> {
+    let Settings { host, port, tls, hello, .. } = settings;
+    let address = (host.trim_matches(['[', ']']), *port);
+    if let Tls::Always(parameters) = tls {
+        let implicit = Some(parameters.clone());
+        return Ok(AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT), hello, implicit, None).await?);
+    }
+    let tcp = TcpStream::connect(address).await?;
+    // The final dot is a write of its own. Without this it would wait for the mail to be acknowledged, and the other side
+    // for more to acknowledge: 40 ms.
+    tcp.set_nodelay(true)?;
+    Ok(AsyncSmtpConnection::connect_with_transport(Box::new(tcp), hello).await?)
+}
+
 /// The mail's bytes, and whether all of them are on their way: asked for more, there is only the final dot to come.
 struct Body<'m> {
     message: Option<&'m [u8]>,
@@ -101,13 +114,15 @@ impl<'m> Iterator for &mut Body<'m> {
 enum End {
     #[error(transparent)]
     Smtp(#[from] Error),
+    #[error(transparent)]
+    Connect(#[from] io::Error),
     #[error("nothing was heard for {} seconds", .0.as_secs())]
     Silence(Duration),
 }
 
-async fn within<T>(patience: Duration, step: impl Future<Output = Result<T, Error>>) -> Result<T, End> {
+async fn within<T, E: Into<End>>(patience: Duration, step: impl Future<Output = Result<T, E>>) -> Result<T, End> {
     match timeout(patience, step).await {
-        Ok(outcome) => Ok(outcome?),
+        Ok(outcome) => outcome.map_err(Into::into),
         Err(_) => Err(End::Silence(patience)),
     }
 }
