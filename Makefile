@@ -1,7 +1,7 @@
 # The few things that are done often. `make help` explains them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build fmt lint fuzz bench bench-cluster sample
+.PHONY: help demo test build fmt lint fuzz bench bench-cluster chaos sample
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench: ## convert ten minutes beside ffmpeg, in turns; prints a Markdown table
 bench-cluster: ## measure the four services on a MongoDB, a RabbitMQ and a mail server of their own
 	@.ci/need test
 	cargo bench --locked --quiet -p microserve --bench cluster
+
+chaos: ## break everything that can break in a cluster, for some minutes; writes CHAOS.md
+	@.ci/chaos
 
 sample: ## make the sample video of the demo anew
 	@.ci/sample

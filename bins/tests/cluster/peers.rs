@@ -1,15 +1,10 @@
 //! The Python services of the well-known tutorial on either side of ours. What stands in for them does what they do to
 //! GridFS and RabbitMQ, and knows nothing of jobs.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
-#![allow(clippy::disallowed_methods, reason = "the stand-ins are tasks of the test")]
-
-mod common;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::Client;
 use futures_util::StreamExt;
 use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
@@ -22,6 +17,8 @@ use microserve_testkit::{judge, media};
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use mongodb::gridfs::GridFsBucket;
 use serde_json::{Value, json};
+
+use crate::common::{self, Client};
 
 const ANNA: &str = "anna@example.com";
 const PATIENCE: Duration = Duration::from_secs(60);
