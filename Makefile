@@ -1,7 +1,7 @@
 # The few things that are done often. `make help` explains them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build fmt lint fuzz bench bench-cluster chaos sample
+.PHONY: help demo test build fmt lint fuzz bench bench-cluster chaos services sample
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ bench-cluster: ## measure the four services on a MongoDB, a RabbitMQ and a mail 
 
 chaos: ## break everything that can break in a cluster, for some minutes; writes CHAOS.md
 	@.ci/chaos
+
+services: ## start a MariaDB, a MongoDB, a RabbitMQ and a mail server to develop with, until Ctrl-C
+	@.ci/need test
+	@cargo run --locked --quiet -p microserve-testkit --example services
 
 sample: ## make the sample video of the demo anew
 	@.ci/sample
