@@ -85,6 +85,9 @@ pub struct Registry {
     pub mailer: Schemes<Arc<dyn Mailer>>,
     /// Transcoders.
     pub transcoder: Schemes<Arc<dyn Transcoder>>,
+    files: Arc<SqliteFiles>,
+    #[cfg(feature = "mongodb")]
+    servers: Arc<MongoServers>,
 }
 
 impl Registry {
@@ -98,6 +101,9 @@ impl Registry {
             queue: Schemes::new("queue"),
             mailer: Schemes::new("mailer"),
             transcoder: Schemes::new("transcoder"),
+            files: Arc::default(),
+            #[cfg(feature = "mongodb")]
+            servers: Arc::default(),
         }
     }
 
@@ -106,83 +112,117 @@ impl Registry {
     /// `mongodb`, `rabbitmq`) say only that they are missing.
     #[must_use]
     pub fn embedded() -> Self {
-        let mut registry = Self::empty();
-        let files = Arc::new(SqliteFiles::default());
-        let shared = Arc::clone(&files);
-        registry.accounts.add("sqlite", move |url| {
-            let files = Arc::clone(&shared);
+        Self::empty().with_accounts().with_jobs().with_blobs().with_queue().with_mailer().with_transcoder()
+    }
+
+    /// And where accounts are kept: `sqlite:`, `mysql:`. A program that needs no more than some ports is smaller without
+    /// the others' adapters.
+    #[must_use]
+    pub fn with_accounts(mut self) -> Self {
+        let files = Arc::clone(&self.files);
+        self.accounts.add("sqlite", move |url| {
+            let files = Arc::clone(&files);
             async move { Ok(Arc::new(files.open(&url).await?.accounts()) as Arc<dyn AuthStore>) }
         });
-        let shared = Arc::clone(&files);
-        registry.jobs.add("sqlite", move |url| {
-            let files = Arc::clone(&shared);
-            async move { Ok(Arc::new(files.open(&url).await?.jobs()) as Arc<dyn JobStore>) }
-        });
-        registry.queue.add("sqlite", move |url| {
-            let files = Arc::clone(&files);
-            async move { Ok(Arc::new(files.open(&url).await?.queue()) as Arc<dyn Queue>) }
-        });
         #[cfg(feature = "mysql")]
-        registry.accounts.add("mysql", |url| async move {
+        self.accounts.add("mysql", |url| async move {
             let accounts = microserve_mysql::MySqlAccounts::open(&url).await?;
             accounts.migrate(MIGRATION).await?;
             Ok(Arc::new(accounts) as Arc<dyn AuthStore>)
         });
         #[cfg(not(feature = "mysql"))]
-        registry.accounts.add("mysql", |_url| async { Err("this is built without the cargo feature mysql".into()) });
-        for scheme in ["amqp", "amqps"] {
-            #[cfg(feature = "rabbitmq")]
-            registry.queue.add(scheme, |url| async move {
-                Ok(Arc::new(microserve_rabbitmq::RabbitQueue::open(&url).await?) as Arc<dyn Queue>)
-            });
-            #[cfg(not(feature = "rabbitmq"))]
-            registry.queue.add(scheme, |_url| async { Err("this is built without the cargo feature rabbitmq".into()) });
-        }
-        #[cfg(feature = "mongodb")]
-        registry.add_mongodb();
-        #[cfg(not(feature = "mongodb"))]
+        self.accounts.add("mysql", |_url| async { Err("this is built without the cargo feature mysql".into()) });
+        self
+    }
+
+    /// And where jobs are kept: `sqlite:`, `mongodb:`, `mongodb+srv:`.
+    #[must_use]
+    pub fn with_jobs(mut self) -> Self {
+        let files = Arc::clone(&self.files);
+        self.jobs.add("sqlite", move |url| {
+            let files = Arc::clone(&files);
+            async move { Ok(Arc::new(files.open(&url).await?.jobs()) as Arc<dyn JobStore>) }
+        });
         for scheme in MONGODB {
-            registry.jobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
-            registry.blobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
+            #[cfg(feature = "mongodb")]
+            {
+                let servers = Arc::clone(&self.servers);
+                self.jobs.add(scheme, move |url| {
+                    let servers = Arc::clone(&servers);
+                    async move { Ok(Arc::new(servers.open(&url).await?.jobs().await?) as Arc<dyn JobStore>) }
+                });
+            }
+            #[cfg(not(feature = "mongodb"))]
+            self.jobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
         }
-        registry.blobs.add("file", |url| async move {
+        self
+    }
+
+    /// And where videos and MP3s are kept: `file:`, `mongodb:`, `mongodb+srv:`.
+    #[must_use]
+    pub fn with_blobs(mut self) -> Self {
+        self.blobs.add("file", |url| async move {
             let dir = path_of(&url)?;
             let videos = Arc::new(FileBlobs::open(dir.join("videos")).await?);
             let mp3s = Arc::new(FileBlobs::open(dir.join("mp3s")).await?);
             Ok(Blobs { videos, mp3s })
         });
-        registry
-            .mailer
-            .add("file", |url| async move { Ok(Arc::new(FileMailer::open(path_of(&url)?).await?) as Arc<dyn Mailer>) });
-        for scheme in ["smtp", "smtps"] {
-            registry.mailer.add(scheme, |url| async move { Ok(Arc::new(SmtpMailer::new(&url)?) as Arc<dyn Mailer>) });
+        for scheme in MONGODB {
+            #[cfg(feature = "mongodb")]
+            {
+                let servers = Arc::clone(&self.servers);
+                self.blobs.add(scheme, move |url| {
+                    let servers = Arc::clone(&servers);
+                    async move {
+                        let mongo = servers.open(&url).await?;
+                        let videos = Arc::new(mongo.blobs("videos").await?);
+                        let mp3s = Arc::new(mongo.blobs("mp3s").await?);
+                        Ok(Blobs { videos, mp3s })
+                    }
+                });
+            }
+            #[cfg(not(feature = "mongodb"))]
+            self.blobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
         }
-        registry
-            .transcoder
-            .add("native", |_url| async { Ok(Arc::new(NativeTranscoder::default()) as Arc<dyn Transcoder>) });
-        registry
+        self
     }
 
-    #[cfg(feature = "mongodb")]
-    fn add_mongodb(&mut self) {
-        let servers = Arc::new(MongoServers::default());
-        for scheme in MONGODB {
-            let shared = Arc::clone(&servers);
-            self.jobs.add(scheme, move |url| {
-                let servers = Arc::clone(&shared);
-                async move { Ok(Arc::new(servers.open(&url).await?.jobs().await?) as Arc<dyn JobStore>) }
+    /// And what carries the messages: `sqlite:`, `amqp:`, `amqps:`.
+    #[must_use]
+    pub fn with_queue(mut self) -> Self {
+        let files = Arc::clone(&self.files);
+        self.queue.add("sqlite", move |url| {
+            let files = Arc::clone(&files);
+            async move { Ok(Arc::new(files.open(&url).await?.queue()) as Arc<dyn Queue>) }
+        });
+        for scheme in ["amqp", "amqps"] {
+            #[cfg(feature = "rabbitmq")]
+            self.queue.add(scheme, |url| async move {
+                Ok(Arc::new(microserve_rabbitmq::RabbitQueue::open(&url).await?) as Arc<dyn Queue>)
             });
-            let shared = Arc::clone(&servers);
-            self.blobs.add(scheme, move |url| {
-                let servers = Arc::clone(&shared);
-                async move {
-                    let mongo = servers.open(&url).await?;
-                    let videos = Arc::new(mongo.blobs("videos").await?);
-                    let mp3s = Arc::new(mongo.blobs("mp3s").await?);
-                    Ok(Blobs { videos, mp3s })
-                }
-            });
+            #[cfg(not(feature = "rabbitmq"))]
+            self.queue.add(scheme, |_url| async { Err("this is built without the cargo feature rabbitmq".into()) });
         }
+        self
+    }
+
+    /// And what takes the mails: `file:`, `smtp:`, `smtps:`.
+    #[must_use]
+    pub fn with_mailer(mut self) -> Self {
+        self.mailer
+            .add("file", |url| async move { Ok(Arc::new(FileMailer::open(path_of(&url)?).await?) as Arc<dyn Mailer>) });
+        for scheme in ["smtp", "smtps"] {
+            self.mailer.add(scheme, |url| async move { Ok(Arc::new(SmtpMailer::new(&url)?) as Arc<dyn Mailer>) });
+        }
+        self
+    }
+
+    /// And what transcodes: `native:`.
+    #[must_use]
+    pub fn with_transcoder(mut self) -> Self {
+        self.transcoder
+            .add("native", |_url| async { Ok(Arc::new(NativeTranscoder::default()) as Arc<dyn Transcoder>) });
+        self
     }
 }
 

@@ -76,9 +76,9 @@ struct NotifierCli {
 pub fn auth() -> ExitCode {
     ended(parsed::<AuthCli>().and_then(|cli| match cli.command {
         AuthCommand::Serve(config) if config.process.print_config => print_config(&config),
-        AuthCommand::Serve(config) => {
-            serve(&config.process, async |shutdown| Service::auth(&config, &Registry::embedded(), shutdown).await)
-        }
+        AuthCommand::Serve(config) => serve(&config.process, async |shutdown| {
+            Service::auth(&config, &Registry::empty().with_accounts(), shutdown).await
+        }),
         AuthCommand::Migrate(args) => migrate(&args),
         AuthCommand::User(args) => user::run(&args),
     }))
@@ -91,7 +91,7 @@ pub fn gateway() -> ExitCode {
         if config.process.print_config {
             return print_config(&config);
         }
-        serve(&config.process, async |shutdown| Service::gateway(&config, &Registry::embedded(), shutdown).await)
+        serve(&config.process, async |shutdown| Service::gateway(&config, &work().with_transcoder(), shutdown).await)
     }))
 }
 
@@ -102,7 +102,7 @@ pub fn converter() -> ExitCode {
         if config.process.print_config {
             return print_config(&config);
         }
-        serve(&config.process, async |shutdown| Service::converter(&config, &Registry::embedded(), shutdown).await)
+        serve(&config.process, async |shutdown| Service::converter(&config, &work().with_transcoder(), shutdown).await)
     }))
 }
 
@@ -113,8 +113,13 @@ pub fn notifier() -> ExitCode {
         if config.process.print_config {
             return print_config(&config);
         }
-        serve(&config.process, async |shutdown| Service::notifier(&config, &Registry::embedded(), shutdown).await)
+        serve(&config.process, async |shutdown| Service::notifier(&config, &work().with_mailer(), shutdown).await)
     }))
+}
+
+/// What gateways, converters and notifiers share.
+fn work() -> Registry {
+    Registry::empty().with_jobs().with_blobs().with_queue()
 }
 
 fn serve(process: &Process, start: impl AsyncFnOnce(&Shutdown) -> Result<Service, BoxError>) -> Outcome {
@@ -134,7 +139,7 @@ fn serve(process: &Process, start: impl AsyncFnOnce(&Shutdown) -> Result<Service
 fn migrate(args: &Migrate) -> Outcome {
     telemetry::start(&args.log);
     runtime()?.block_on(async {
-        open::patiently(&Registry::embedded().accounts, &args.accounts.url(&args.data)?).await?;
+        open::patiently(&Registry::empty().with_accounts().accounts, &args.accounts.url(&args.data)?).await?;
         info!("the accounts' table is up to date");
         Ok(())
     })

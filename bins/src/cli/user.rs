@@ -65,7 +65,7 @@ enum Action {
 
 pub(super) fn run(args: &User) -> Outcome {
     runtime()?.block_on(async {
-        let registry = Registry::embedded();
+        let registry = Registry::empty().with_accounts().with_jobs();
         let accounts = registry.accounts.open(&args.stores.accounts_url()?).await?;
         match &args.action {
             Action::Add { email, password_stdin, admin } => add(&*accounts, email, *password_stdin, *admin).await,
