@@ -11,11 +11,15 @@ use clap::{Parser, Subcommand};
 use crate::config::with_secret_files;
 
 mod convert;
+mod dead_letters;
 mod demo;
+mod doctor;
+mod jobs;
 mod probe;
 mod run;
 mod serve;
 mod services;
+mod table;
 mod user;
 
 pub use services::{auth, converter, gateway, notifier};
@@ -39,6 +43,9 @@ enum Command {
     Serve(Box<crate::config::Serve>),
     /// Add, list, change or remove accounts, also beside a running server
     User(Box<user::User>),
+    Doctor(Box<doctor::Doctor>),
+    Jobs(Box<jobs::Jobs>),
+    DeadLetters(Box<dead_letters::DeadLettersArgs>),
     /// Turn a video or audio file into an MP3, without any server
     Convert(convert::Convert),
     /// Say what is in a file and whether it can be converted
@@ -53,6 +60,9 @@ pub fn main() -> ExitCode {
     ended(parsed::<Cli>().and_then(|cli| match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => user::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -4,20 +4,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use microserve_core::account::{AuthError, AuthStore};
-use microserve_core::blob::{BlobError, BlobStore};
-use microserve_core::job::{JobError, JobStore};
+use futures_util::TryFutureExt;
+use microserve_core::BoxError;
+use microserve_core::account::AuthStore;
+use microserve_core::blob::BlobStore;
+use microserve_core::dead_letters::DeadLetters;
+use microserve_core::inspect::{Fact, Step};
+use microserve_core::job::JobStore;
 use microserve_core::mail::Mailer;
 use microserve_core::open::SecretUrl;
-use microserve_core::queue::{Queue, QueueError};
+use microserve_core::queue::Queue;
 use microserve_core::transcode::Transcoder;
-use microserve_core::{BoxError, Retryable};
 use microserve_filesystem::{FileBlobs, FileMailer};
 use microserve_smtp::SmtpMailer;
 use microserve_sqlite::Sqlite;
 use microserve_transcoder::NativeTranscoder;
+
+mod schemes;
+
+pub use schemes::{OpenError, Schemes};
 
 /// How long to wait for another process that brings the tables up to date.
 #[cfg(feature = "mysql")]
@@ -35,42 +40,6 @@ pub struct Blobs {
     pub mp3s: Arc<dyn BlobStore>,
 }
 
-type Opener<T> = Arc<dyn Fn(SecretUrl) -> BoxFuture<'static, Result<T, BoxError>> + Send + Sync>;
-
-/// The adapters of one port, by scheme. Clones share them.
-#[derive(Clone)]
-pub struct Schemes<T> {
-    port: &'static str,
-    openers: BTreeMap<String, Opener<T>>,
-}
-
-impl<T> Schemes<T> {
-    fn new(port: &'static str) -> Self {
-        Self { port, openers: BTreeMap::new() }
-    }
-
-    /// Adds an adapter, or replaces the one of this scheme.
-    pub fn add<F, R>(&mut self, scheme: &str, open: F)
-    where
-        F: Fn(SecretUrl) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<T, BoxError>> + Send + 'static,
-    {
-        self.openers.insert(scheme.to_owned(), Arc::new(move |url| open(url).boxed()));
-    }
-
-    /// Opens the adapter that the URL's scheme stands for.
-    ///
-    /// # Errors
-    /// [`OpenError::UnknownScheme`] with those that are known, or [`OpenError::Failed`] with the adapter's own words.
-    pub async fn open(&self, url: &SecretUrl) -> Result<T, OpenError> {
-        let Some(open) = self.openers.get(url.scheme()) else {
-            let known = self.openers.keys().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", ");
-            return Err(OpenError::UnknownScheme { port: self.port, scheme: url.scheme().to_owned(), known });
-        };
-        open(url.clone()).await.map_err(|source| OpenError::Failed { port: self.port, url: url.clone(), source })
-    }
-}
-
 /// Every port's adapters. A value, not a global: add your own schemes to it and pass it on.
 pub struct Registry {
     /// Account stores.
@@ -81,6 +50,8 @@ pub struct Registry {
     pub blobs: Schemes<Blobs>,
     /// Queues.
     pub queue: Schemes<Arc<dyn Queue>>,
+    /// The same queues, for those who look after their dead letters.
+    pub dead_letters: Schemes<Arc<dyn DeadLetters>>,
     /// Mailers.
     pub mailer: Schemes<Arc<dyn Mailer>>,
     /// Transcoders.
@@ -99,6 +70,7 @@ impl Registry {
             jobs: Schemes::new("jobs"),
             blobs: Schemes::new("blobs"),
             queue: Schemes::new("queue"),
+            dead_letters: Schemes::new("dead letters"),
             mailer: Schemes::new("mailer"),
             transcoder: Schemes::new("transcoder"),
             files: Arc::default(),
@@ -124,12 +96,16 @@ impl Registry {
             let files = Arc::clone(&files);
             async move { Ok(Arc::new(files.open(&url).await?.accounts()) as Arc<dyn AuthStore>) }
         });
+        self.accounts.add_inspection("sqlite", inspect_file);
         #[cfg(feature = "mysql")]
         self.accounts.add("mysql", |url| async move {
             let accounts = microserve_mysql::MySqlAccounts::open(&url).await?;
             accounts.migrate(MIGRATION).await?;
             Ok(Arc::new(accounts) as Arc<dyn AuthStore>)
         });
+        #[cfg(feature = "mysql")]
+        self.accounts
+            .add_inspection("mysql", |url| async move { microserve_mysql::MySqlAccounts::inspect(&url).await });
         #[cfg(not(feature = "mysql"))]
         self.accounts.add("mysql", |_url| async { Err("this is built without the cargo feature mysql".into()) });
         self
@@ -143,6 +119,7 @@ impl Registry {
             let files = Arc::clone(&files);
             async move { Ok(Arc::new(files.open(&url).await?.jobs()) as Arc<dyn JobStore>) }
         });
+        self.jobs.add_inspection("sqlite", inspect_file);
         for scheme in MONGODB {
             #[cfg(feature = "mongodb")]
             {
@@ -151,6 +128,8 @@ impl Registry {
                     let servers = Arc::clone(&servers);
                     async move { Ok(Arc::new(servers.open(&url).await?.jobs().await?) as Arc<dyn JobStore>) }
                 });
+                self.jobs
+                    .add_inspection(scheme, |url| async move { microserve_gridfs::Mongo::inspect_jobs(&url).await });
             }
             #[cfg(not(feature = "mongodb"))]
             self.jobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
@@ -167,6 +146,7 @@ impl Registry {
             let mp3s = Arc::new(FileBlobs::open(dir.join("mp3s")).await?);
             Ok(Blobs { videos, mp3s })
         });
+        self.blobs.add_inspection("file", inspect_folder);
         for scheme in MONGODB {
             #[cfg(feature = "mongodb")]
             {
@@ -180,6 +160,8 @@ impl Registry {
                         Ok(Blobs { videos, mp3s })
                     }
                 });
+                self.blobs
+                    .add_inspection(scheme, |url| async move { microserve_gridfs::Mongo::inspect_blobs(&url).await });
             }
             #[cfg(not(feature = "mongodb"))]
             self.blobs.add(scheme, |_url| async { Err("this is built without the cargo feature mongodb".into()) });
@@ -191,19 +173,38 @@ impl Registry {
     #[must_use]
     pub fn with_queue(mut self) -> Self {
         let files = Arc::clone(&self.files);
-        self.queue.add("sqlite", move |url| {
+        self.add_queue("sqlite", move |url| {
             let files = Arc::clone(&files);
-            async move { Ok(Arc::new(files.open(&url).await?.queue()) as Arc<dyn Queue>) }
+            async move { Ok(files.open(&url).await?.queue()) }
         });
+        self.queue.add_inspection("sqlite", inspect_file);
         for scheme in ["amqp", "amqps"] {
             #[cfg(feature = "rabbitmq")]
-            self.queue.add(scheme, |url| async move {
-                Ok(Arc::new(microserve_rabbitmq::RabbitQueue::open(&url).await?) as Arc<dyn Queue>)
-            });
+            {
+                self.add_queue(scheme, |url| async move { Ok(microserve_rabbitmq::RabbitQueue::open(&url).await?) });
+                self.queue
+                    .add_inspection(scheme, |url| async move { microserve_rabbitmq::RabbitQueue::inspect(&url).await });
+            }
             #[cfg(not(feature = "rabbitmq"))]
-            self.queue.add(scheme, |_url| async { Err("this is built without the cargo feature rabbitmq".into()) });
+            {
+                let missing = "this is built without the cargo feature rabbitmq";
+                self.queue.add(scheme, move |_url| async move { Err(missing.into()) });
+                self.dead_letters.add(scheme, move |_url| async move { Err(missing.into()) });
+            }
         }
         self
+    }
+
+    /// Adds a queue whose dead letters can be looked after.
+    pub fn add_queue<Q, F, R>(&mut self, scheme: &str, open: F)
+    where
+        Q: DeadLetters + 'static,
+        F: Fn(SecretUrl) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<Q, BoxError>> + Send + 'static,
+    {
+        let same = open.clone();
+        self.queue.add(scheme, move |url| open(url).map_ok(|queue| Arc::new(queue) as Arc<dyn Queue>));
+        self.dead_letters.add(scheme, move |url| same(url).map_ok(|queue| Arc::new(queue) as Arc<dyn DeadLetters>));
     }
 
     /// And what takes the mails: `file:`, `smtp:`, `smtps:`.
@@ -211,8 +212,10 @@ impl Registry {
     pub fn with_mailer(mut self) -> Self {
         self.mailer
             .add("file", |url| async move { Ok(Arc::new(FileMailer::open(path_of(&url)?).await?) as Arc<dyn Mailer>) });
+        self.mailer.add_inspection("file", inspect_folder);
         for scheme in ["smtp", "smtps"] {
             self.mailer.add(scheme, |url| async move { Ok(Arc::new(SmtpMailer::new(&url)?) as Arc<dyn Mailer>) });
+            self.mailer.add_inspection(scheme, |url| async move { SmtpMailer::inspect(&url).await });
         }
         self
     }
@@ -262,54 +265,28 @@ impl SqliteFiles {
     }
 }
 
+async fn inspect_file(url: SecretUrl) -> Vec<Fact> {
+    match path_of(&url) {
+        Ok(path) => Sqlite::inspect(path).await,
+        Err(err) => vec![Fact::obstacle(Step::Read, err)],
+    }
+}
+
+/// Whether a folder takes files.
+pub(crate) async fn inspect_path(folder: PathBuf) -> Vec<Fact> {
+    microserve_filesystem::inspect(folder).await
+}
+
+async fn inspect_folder(url: SecretUrl) -> Vec<Fact> {
+    match path_of(&url) {
+        Ok(path) => inspect_path(path).await,
+        Err(err) => vec![Fact::obstacle(Step::Read, err)],
+    }
+}
+
 /// The path in `file:///path` or `sqlite:///path`.
 fn path_of(url: &SecretUrl) -> Result<PathBuf, BoxError> {
     let as_file = url.expose().replacen(url.scheme(), "file", 1);
     let parsed = url::Url::parse(&as_file)?;
     parsed.to_file_path().map_err(|()| format!("{url} names no file: write {}:///the/path", url.scheme()).into())
-}
-
-/// Why an adapter could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// No adapter of this port is registered for the scheme.
-    #[error("{port}: no adapter for {scheme}: here; there are {known}")]
-    UnknownScheme {
-        /// The port.
-        port: &'static str,
-        /// The scheme that was asked for.
-        scheme: String,
-        /// The schemes that there are.
-        known: String,
-    },
-    /// The adapter could not be opened.
-    #[error("{port}: could not open {url}")]
-    Failed {
-        /// The port.
-        port: &'static str,
-        /// What was to be opened.
-        url: SecretUrl,
-        /// What the adapter says.
-        source: BoxError,
-    },
-}
-
-impl Retryable for OpenError {
-    /// Whether what the adapter opens can't be reached right now.
-    fn is_retryable(&self) -> bool {
-        fn says<E: Retryable + std::error::Error + 'static>(source: &BoxError) -> bool {
-            source.downcast_ref::<E>().is_some_and(Retryable::is_retryable)
-        }
-        let Self::Failed { source, url, .. } = self else { return false };
-        // A folder does not come up after us.
-        if !url.expose_url().is_some_and(|url| url.has_host()) {
-            return false;
-        }
-        #[cfg(feature = "mongodb")]
-        if says::<microserve_gridfs::OpenError>(source) {
-            return true;
-        }
-        says::<AuthError>(source) || says::<BlobError>(source) || says::<JobError>(source) || says::<QueueError>(source)
-    }
 }

@@ -1,4 +1,6 @@
 //! Ringing a job's bell: a message that somebody should look at its row.
+//!
+//! Whoever takes a job a step further rings for it afterwards. If that fails the relay does it later, so the step stands.
 
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When the broker refuses it or is silent.
-pub(crate) async fn ring(queue: &dyn Queue, job: &Job) -> Result<(), BoxError> {
+pub async fn ring(queue: &dyn Queue, job: &Job) -> Result<(), BoxError> {
     let Some(name) = job.bell() else { return Ok(()) };
     let message = Event::of(job).to_message()?;
     match tokio::time::timeout(WAIT, queue.publish(&name, message)).await {

@@ -73,6 +73,7 @@ macro_rules! suite {
 
 pub mod auth_store;
 pub mod blob_store;
+pub mod dead_letters;
 pub mod faulty;
 pub mod job_store;
 pub mod mailer;

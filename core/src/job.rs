@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! uploading ─► queued ─► converting ─► done ─► expired          any unfinished ─► cancelled
-//!     │           ▲  └────────┘ retry                           any final ─► deleted ─► (gone)
+//!     │           ▲  └────────┘ retry later                     any final ─► deleted ─► (gone)
 //!     └► (gone)   └ failed ◄── permanent error, or attempts used up
+//!                    failed and cancelled ones can be told to run again: ─► queued
 //! ```
 //!
 //! Every step is a pure function from a job and the time to the next job, or to an error that says why not. A store
@@ -116,7 +117,7 @@ pub struct Job {
     pub mail: MailState,
     /// When the upload began.
     pub created_at: Timestamp,
-    /// When the upload was complete: from here on the job is never lost.
+    /// When the upload was complete, or the job was last told to run again: from here on it is never lost.
     pub accepted_at: Option<Timestamp>,
     /// When the last attempt began.
     pub started_at: Option<Timestamp>,

@@ -3,14 +3,15 @@
 //! # Map
 //!
 //! A **port** is a trait for something outside, with its types and its error; an adapter implements it:
-//! [`account`] · [`blob`] · [`job`] · [`queue`] · [`transcode`] · [`mail`].
+//! [`account`] · [`blob`] · [`job`] · [`queue`] (and its [`dead_letters`]) · [`transcode`] · [`mail`].
 //!
 //! A **use-case** is what the system does with the ports, each in a file: [`login`], [`upload`], [`convert`],
 //! [`notify`], [`download`], [`relay`]. They never call each other: they meet in the [`job::JobStore`] and on two
 //! queues, `video` and `mp3`. [`worker`] runs `convert` and `notify` on a queue's deliveries.
 //!
-//! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`events`] (the JSON on the queues), [`password`], [`source`] (a blob to seek in), [`retry`],
-//! [`clock`], [`shutdown`], [`open`] (URLs that may hold secrets), [`memory`] (reference adapters) and, with the feature
+//! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`bell`], [`events`] (the JSON on the
+//! queues), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
+//! secrets), [`inspect`] (facts about an installation), [`memory`] (reference adapters) and, with the feature
 //! `conformance`, the suites that every adapter must pass.
 //!
 //! # Invariants
@@ -94,15 +95,17 @@
 
 pub mod account;
 mod adopt;
-mod bell;
+pub mod bell;
 pub mod blob;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod convert;
+pub mod dead_letters;
 pub mod download;
 pub mod events;
 mod id;
+pub mod inspect;
 pub mod job;
 pub mod login;
 pub mod mail;

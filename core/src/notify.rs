@@ -158,7 +158,8 @@ pub fn compose(job: &Job, from: &Email, public_url: &str) -> Option<Mail> {
         _ => return None,
     };
     Some(Mail {
-        message_id: format!("{}.{}", job.id, job.status().as_str()),
+        // The epoch: a job that is told to run again and fails once more has something new to say.
+        message_id: format!("{}.{}.{}", job.id, job.epoch, job.status().as_str()),
         from: from.clone(),
         to: job.email.clone(),
         date: job.finished_at.unwrap_or(job.created_at),

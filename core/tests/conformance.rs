@@ -8,6 +8,7 @@ use microserve_core::memory::{FakeTranscoder, MemoryAccounts, MemoryBlobs, Memor
 
 microserve_core::blob_store_conformance!(|| async { Fixture::new(MemoryBlobs::default()) });
 microserve_core::queue_conformance!(|| async { Fixture::new(MemoryQueue::default()) });
+microserve_core::dead_letters_conformance!(|| async { Fixture::new(MemoryQueue::default()) });
 microserve_core::auth_store_conformance!(|| async { Fixture::new(MemoryAccounts::default()) });
 microserve_core::job_store_conformance!(|| async { Fixture::new(MemoryJobs::default()) });
 microserve_core::mailer_conformance!(|| async { Fixture::new(MemoryMailer::default()) });
@@ -23,6 +24,7 @@ mod without_faults {
 
     microserve_core::blob_store_conformance!(|| async { faulty(MemoryBlobs::default()) });
     microserve_core::queue_conformance!(|| async { faulty(MemoryQueue::default()) });
+    microserve_core::dead_letters_conformance!(|| async { faulty(MemoryQueue::default()) });
     microserve_core::auth_store_conformance!(|| async { faulty(MemoryAccounts::default()) });
     microserve_core::job_store_conformance!(|| async { faulty(MemoryJobs::default()) });
     microserve_core::mailer_conformance!(|| async { faulty(MemoryMailer::default()) });

@@ -189,7 +189,7 @@ impl World {
     }
 
     async fn job(&self) -> Option<Job> {
-        let query = ListQuery { owner: self.owner, status: None, after: None, limit: 10 };
+        let query = ListQuery { owner: Some(self.owner), status: None, after: None, limit: 10 };
         let mut jobs = self.jobs.inner.list(&query).await.unwrap();
         assert!(jobs.len() <= 1, "one upload makes one job");
         jobs.pop()

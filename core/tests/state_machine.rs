@@ -25,6 +25,7 @@ enum Event {
     Release(i8),
     LoseLease,
     Cancel,
+    Retry,
     Delete,
     Rang,
     PutOff,
@@ -54,6 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => epoch().prop_map(Event::Release),
         3 => Just(Event::LoseLease),
         1 => Just(Event::Cancel),
+        2 => Just(Event::Retry),
         1 => Just(Event::Delete),
         1 => Just(Event::Rang),
         1 => Just(Event::PutOff),
@@ -111,6 +113,7 @@ fn apply(job: &Job, event: &Event, now: Timestamp, p: &Policy) -> Result<Job, No
         Event::Release(e) => job.clone().release(epoch(*e), now, p),
         Event::LoseLease => job.lose_lease(now, p),
         Event::Cancel => job.cancel(now, p),
+        Event::Retry => job.retry(now, p),
         Event::Delete => job.delete(now, p),
         Event::Rang => job.rang(now, p),
         Event::PutOff => job.put_off(now, p),
@@ -165,10 +168,17 @@ fn check_step(before: &Job, after: &Job, event: &Event, now: Timestamp, p: &Poli
     prop_assert_eq!(after.version, before.version, "only stores count versions");
     prop_assert!(after.epoch >= before.epoch, "an epoch never comes back");
     prop_assert_eq!((after.id, after.owner, after.video), (before.id, before.owner, before.video));
+    let (was, is) = (before.status(), after.status());
+    if let Event::Retry = event {
+        prop_assert!(matches!(was, Status::Failed | Status::Cancelled) && is == Status::Queued);
+        prop_assert!(before.accepted_at.is_some() && after.needs(&after.video), "there is something to convert");
+        prop_assert!(!matches!(before.mail, MailState::Sending { .. }), "nobody has its mail in hand");
+        prop_assert_eq!((after.attempt, &after.mail), (0, &MailState::None), "it begins anew");
+        return Ok(());
+    }
     if let Some(accepted) = before.accepted_at {
         prop_assert_eq!(after.accepted_at, Some(accepted), "once accepted, always accepted");
     }
-    let (was, is) = (before.status(), after.status());
     match event {
         Event::Beat(e) | Event::Complete(e) | Event::Fail(e) | Event::RetryLater(e) | Event::Release(e) => {
             prop_assert_eq!((was, *e), (Status::Converting, 0), "only the worker of the present epoch has a say");
@@ -221,6 +231,10 @@ proptest! {
             let Ok(next) = apply(&job, &event, now, &p) else { continue };
             check_step(&job, &next, &event, now, &p)?;
             check_job(&next, &p)?;
+            if matches!(event, Event::Retry) {
+                // Its new end has a mail of its own.
+                maybe_sent = 0;
+            }
             maybe_sent += u32::from(matches!(event, Event::MailSent | Event::MailUnknown | Event::LoseMail));
             prop_assert!(maybe_sent <= 2, "a mail is repeated once at most");
             job = next;
@@ -258,4 +272,42 @@ proptest! {
         prop_assert!(job.bell().is_none(), "the mail is stuck: {job:?}");
         prop_assert!(job.due_at.is_none() || job.state == State::Deleted, "the relay never rests: {job:?}");
     }
+}
+
+/// A job whose one attempt failed, so that its owner is to be told.
+fn failed_job(now: Timestamp, p: &Policy) -> Job {
+    let job = new_job(now, p).accept(1, now, p).unwrap().claim(now, p).unwrap();
+    job.fail(1, problem(), now, p).unwrap()
+}
+
+#[test]
+fn a_job_that_runs_again_has_its_whole_day_and_another_mail() {
+    let (p, start) = (Policy { attempts: 1, ..Policy::default() }, Timestamp::constant(1_767_225_600, 0));
+    let failed = failed_job(start, &p);
+    let much_later = later(start, 3 * p.give_up_after);
+    let again = failed.clone().retry(much_later, &p).unwrap();
+    assert_eq!((again.status(), again.bell(), again.attempt), (Status::Queued, Some(QueueName::VIDEO), 0));
+    let again = again.claim(much_later, &p).unwrap().fail(2, problem(), much_later, &p).unwrap();
+    let from = "mp3@example.com".parse().unwrap();
+    let mail = |job: &Job| microserve_core::notify::compose(job, &from, "https://example.com").unwrap();
+    assert_ne!(mail(&failed).message_id, mail(&again).message_id, "a server would take it for a repetition");
+
+    let day = Policy { attempts: 8, ..p };
+    let job = failed.retry(much_later, &day).unwrap().claim(much_later, &day).unwrap();
+    let job = job.retry_later(2, problem(), much_later, &day).unwrap();
+    assert_eq!(job.status(), Status::Queued, "its day has begun anew");
+}
+
+#[test]
+fn a_job_without_its_video_or_with_a_mail_on_its_way_can_not_run_again() {
+    let (p, now) = (Policy::default(), Timestamp::constant(1_767_225_600, 0));
+    let words = |job: Job| job.retry(now, &p).unwrap_err().to_string();
+    let gone = failed_job(now, &p).forget_video(now, &p).unwrap();
+    assert!(words(gone).contains("its video is not there"));
+    let never_arrived = new_job(now, &p).cancel(now, &p).unwrap();
+    assert!(words(never_arrived).contains("its video is not there"));
+    let on_its_way = failed_job(now, &p).start_mail(now, &p).unwrap();
+    assert!(words(on_its_way).contains("try again in a moment"));
+    let cancelled = new_job(now, &p).accept(1, now, &p).unwrap().cancel(now, &p).unwrap();
+    assert_eq!(cancelled.retry(now, &p).unwrap().status(), Status::Queued);
 }

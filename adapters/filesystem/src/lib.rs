@@ -35,7 +35,9 @@ mod blob_file;
 mod blobs;
 mod draft;
 mod folder;
+mod inspect;
 mod mailer;
 
 pub use blobs::FileBlobs;
+pub use inspect::inspect;
 pub use mailer::FileMailer;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use microserve_core::blob::BlobError;
+use microserve_core::inspect::Step;
 use microserve_core::job::JobError;
 use microserve_core::retry::{Backoff, BoxError, Retryable};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
@@ -88,6 +89,41 @@ impl Failure {
     /// Whether there is an index of the same keys and another kind.
     pub(crate) fn is_other_index(&self) -> bool {
         self.kind == Kind::OtherIndex
+    }
+}
+
+/// For those who inspect.
+impl Failure {
+    /// What was tried in vain, if this is about the first question to a server.
+    pub(crate) fn step(&self) -> Step {
+        match self.source.downcast_ref::<Error>().map(|err| &*err.kind) {
+            Some(ErrorKind::Authentication { .. }) => Step::LogIn,
+            Some(ErrorKind::InvalidArgument { .. } | ErrorKind::InvalidTlsConfig { .. }) => Step::Read,
+            Some(ErrorKind::Command(_)) => Step::Use,
+            _ => Step::Reach,
+        }
+    }
+
+    /// Whether this user may not do it.
+    pub(crate) fn is_denied(&self) -> bool {
+        self.code() == Some(13)
+    }
+
+    /// Whether there is no such collection or database.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.code() == Some(26)
+    }
+
+    fn code(&self) -> Option<i32> {
+        match &*self.source.downcast_ref::<Error>()?.kind {
+            ErrorKind::Command(command) => Some(command.code),
+            ErrorKind::Write(WriteFailure::WriteError(write)) => Some(write.code),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_source(self) -> BoxError {
+        self.source
     }
 }
 

@@ -51,6 +51,7 @@ mod bucket;
 mod draft;
 mod error;
 mod file;
+mod inspect;
 mod jobs;
 mod mongo;
 mod read;

@@ -66,7 +66,7 @@ fn options_of(text: &str) -> impl Iterator<Item = (&str, &str)> {
     options.split('&').filter_map(|option| option.split_once('='))
 }
 
-fn is_loopback(server: &ServerAddress) -> bool {
+pub(crate) fn is_loopback(server: &ServerAddress) -> bool {
     let ServerAddress::Tcp { host, .. } = server else { return true };
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())

@@ -39,7 +39,7 @@ impl Page {
         let after = self.cursor.map(|text| {
             parse_cursor(&text).ok_or_else(|| invalid("`cursor` is a `next_cursor` of an earlier page".to_owned()))
         });
-        Ok(ListQuery { owner, status: status.transpose()?, after: after.transpose()?, limit })
+        Ok(ListQuery { owner: Some(owner), status: status.transpose()?, after: after.transpose()?, limit })
     }
 }
 

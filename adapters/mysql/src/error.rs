@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use microserve_core::BoxError;
 use microserve_core::account::AuthError;
+use microserve_core::inspect::Step;
 use sqlx::mysql::MySqlDatabaseError;
 
 /// Why something could not be read or written.
@@ -44,6 +45,25 @@ impl Failure {
     /// Whether the user lacks a right: on the database, a statement, a table or a column.
     pub(crate) fn is_denied(&self) -> bool {
         matches!(self.number, Some(1044 | 1142 | 1143 | 1227))
+    }
+
+    /// What was tried in vain, if this came of connecting.
+    pub(crate) fn step(&self) -> Step {
+        match (self.number, self.source.downcast_ref()) {
+            // ER_ACCESS_DENIED_ERROR, and the same without a password; a way to log in that we don't know.
+            (Some(1045 | 1251 | 1698), _) => Step::LogIn,
+            // The server is there, and says something else: no such database, say.
+            (Some(_), _) => Step::Use,
+            (None, Some(sqlx::Error::Tls(_))) => Step::Encrypt,
+            // What rustls says of a certificate.
+            (None, Some(sqlx::Error::Io(err))) if err.kind() == std::io::ErrorKind::InvalidData => Step::Encrypt,
+            (None, Some(sqlx::Error::Configuration(_))) => Step::Read,
+            _ => Step::Reach,
+        }
+    }
+
+    pub(crate) fn into_source(self) -> BoxError {
+        self.source
     }
 
     /// Whether a lock was not given in time.

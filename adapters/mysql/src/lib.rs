@@ -44,6 +44,7 @@
 mod accounts;
 mod connections;
 mod error;
+mod inspect;
 mod migrate;
 mod settings;
 

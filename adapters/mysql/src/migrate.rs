@@ -93,15 +93,15 @@ async fn change(conn: &mut MySqlConnection, statement: String) -> Result<(), Fai
 }
 
 /// The columns of the table, as far as this user sees them: name, type and collation. None: there is no table.
-struct Table(Vec<(String, String, String)>);
+pub(crate) struct Table(pub(crate) Vec<(String, String, String)>);
 
 impl Table {
-    async fn look(conn: &mut MySqlConnection) -> Result<Self, Failure> {
+    pub(crate) async fn look(conn: &mut MySqlConnection) -> Result<Self, Failure> {
         Ok(Self(within(PATIENCE, sqlx::query_as(LOOK).fetch_all(conn)).await?))
     }
 
     /// What it takes to make the table ours.
-    fn lacks(&self) -> Result<Vec<&'static str>, Failure> {
+    pub(crate) fn lacks(&self) -> Result<Vec<&'static str>, Failure> {
         let mut lacks = Vec::new();
         let email = self.0.iter().find(|(name, ..)| name == "email");
         if email.is_none_or(|(_, _, collation)| collation != "utf8mb4_bin") {

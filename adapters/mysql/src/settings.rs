@@ -22,6 +22,11 @@ pub(crate) fn parse(url: &SecretUrl) -> Result<MySqlConnectOptions, Failure> {
     Ok(options.ssl_mode(MySqlSslMode::VerifyIdentity))
 }
 
+/// Whether the server is on this machine.
+pub(crate) fn is_local(url: &SecretUrl) -> bool {
+    url.expose_url().is_some_and(|url| is_loopback(&url) || url.query_pairs().any(|(name, _)| name == "socket"))
+}
+
 fn is_loopback(url: &Url) -> bool {
     // Schemes that browsers don't know have their hosts left as text, addresses too.
     let host = url.host_str().map(|host| Host::parse(host).unwrap_or_else(|_| Host::Domain(host.to_owned())));

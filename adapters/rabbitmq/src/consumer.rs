@@ -8,6 +8,7 @@ use futures_util::{FutureExt, StreamExt};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Acker, BasicProperties};
+use microserve_core::clock::{Clock, SystemClock};
 use microserve_core::queue::{Consumer, Delivery, Message, QueueError, QueueName, Receipt, Settlement};
 
 use crate::connection::Open;
@@ -112,7 +113,7 @@ impl Receipt for RabbitReceipt {
                 self.move_to(&Declaration::delaying(&self.queue, after), &later).await
             }
             Settlement::DeadLetter { reason } => {
-                let buried = message::buried(&self.properties, &reason);
+                let buried = message::buried(&self.properties, Some(&reason), Some(SystemClock.now()));
                 self.move_to(&Declaration::of(&self.queue.dead()), &buried).await
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use microserve_core::BoxError;
+use microserve_core::inspect::Step;
 use microserve_core::queue::QueueError;
 use tokio::time::timeout;
 
@@ -36,6 +37,36 @@ impl Failure {
     /// Whether there is a queue of this name and other arguments, or perhaps one that the user may only use.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self.soft, Some(AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::ACCESSREFUSED))
+    }
+}
+
+/// For those who inspect.
+impl Failure {
+    /// What was tried in vain, if this came of connecting.
+    pub(crate) fn step(&self) -> Step {
+        let kind = self.source.downcast_ref::<lapin::Error>().map(lapin::Error::kind);
+        match (&self.soft, kind) {
+            (Some(AMQPSoftError::ACCESSREFUSED), _) => Step::LogIn,
+            // No such virtual host, for instance.
+            (_, Some(ErrorKind::ProtocolError(_))) => Step::Use,
+            // What rustls says of a certificate or of what is no TLS.
+            (_, Some(ErrorKind::IOError(err))) if err.kind() == std::io::ErrorKind::InvalidData => Step::Encrypt,
+            _ => Step::Reach,
+        }
+    }
+
+    /// Whether there is no such queue.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.soft, Some(AMQPSoftError::NOTFOUND))
+    }
+
+    /// Whether this user may not do it.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.soft, Some(AMQPSoftError::ACCESSREFUSED))
+    }
+
+    pub(crate) fn into_source(self) -> BoxError {
+        self.source
     }
 }
 

@@ -27,7 +27,7 @@
 //!
 //! They look as those of the well-known Python tutorial: JSON, persistent, on the default exchange with the queue's name
 //! as routing key, so that its services can stand on either side. Why a message is a dead letter stands in the header
-//! `microserve-dead-reason`.
+//! `microserve-dead-reason`, and since when, in milliseconds since 1970, in `microserve-dead-at`.
 //!
 //! # Queues
 //!
@@ -46,7 +46,9 @@
 
 mod connection;
 mod consumer;
+mod dead_letters;
 mod error;
+mod inspect;
 mod message;
 mod publisher;
 mod queue;

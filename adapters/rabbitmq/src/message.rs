@@ -6,20 +6,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lapin::BasicProperties;
+use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use microserve_core::dead_letters::Letter;
 use microserve_core::queue::Message;
+use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
 
 /// Why a message is a dead letter.
 const DEAD_REASON: &str = "microserve-dead-reason";
+/// When it became one, in milliseconds since 1970.
+const DEAD_AT: &str = "microserve-dead-at";
 /// How many times it was delivered before it was published anew, for another attempt.
 const ATTEMPTS: &str = "microserve-attempts";
 /// How many times it came back since (RabbitMQ "Quorum Queues", "poison message handling").
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Why the broker itself made it a dead letter (RabbitMQ "Dead Letter Exchanges").
 const FIRST_DEATH: &str = "x-first-death-reason";
+/// And what else it noted then: the last time first.
+const DEATHS: &str = "x-death";
 
 const PERSISTENT: u8 = 2;
 
@@ -35,16 +43,41 @@ pub(crate) fn properties(message: &Message) -> Result<BasicProperties, Failure> 
 }
 
 /// The message that was delivered, and how many times it has been by now.
-pub(crate) fn read(delivery: &lapin::message::Delivery, dead: bool) -> (Message, u32) {
+pub(crate) fn read(delivery: &Delivery, dead: bool) -> (Message, u32) {
     let id = delivery.properties.message_id().as_ref().map(ToString::to_string).unwrap_or_default();
-    let header = |key| delivery.properties.headers().as_ref().and_then(|headers| headers.inner().get(key));
-    let by_broker = || header(FIRST_DEATH).filter(|_| dead).and_then(words);
-    let dead_reason = header(DEAD_REASON).and_then(words).or_else(by_broker);
-    let before = header(ATTEMPTS).and_then(count).unwrap_or(0);
-    // A classic queue does not count; it says whether there was another time.
-    let since = header(DELIVERY_COUNT).and_then(count).unwrap_or_else(|| delivery.redelivered.into());
+    let by_broker = || header(delivery, FIRST_DEATH).filter(|_| dead).and_then(words);
+    let dead_reason = header(delivery, DEAD_REASON).and_then(words).or_else(by_broker);
+    let before = header(delivery, ATTEMPTS).and_then(count).unwrap_or(0);
     let message = Message { id, body: delivery.data.clone().into(), dead_reason };
-    (message, before.saturating_add(since).saturating_add(1))
+    (message, before.saturating_add(came_back(delivery)).saturating_add(1))
+}
+
+/// How many times a delivery was given back since it was published.
+pub(crate) fn came_back(delivery: &Delivery) -> u32 {
+    // A classic queue does not count; it says whether there was another time.
+    header(delivery, DELIVERY_COUNT).and_then(count).unwrap_or_else(|| delivery.redelivered.into())
+}
+
+/// The dead letter that was delivered.
+///
+/// AMQP names a message for as long as somebody has it in hand. So a letter is named by what it says, and when it died:
+/// letters that share a name are the same.
+pub(crate) fn letter(delivery: &Delivery) -> Letter {
+    let (message, _) = read(delivery, true);
+    let by_broker = || header(delivery, DEATHS).and_then(last_death);
+    let at = header(delivery, DEAD_AT).and_then(millis).or_else(by_broker);
+    let reason = message.dead_reason.as_deref().unwrap_or_default();
+    let mut digest = Sha256::new();
+    for part in [message.id.as_bytes(), reason.as_bytes(), &at.map_or(0, Timestamp::as_millisecond).to_be_bytes()] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.update(&message.body);
+    Letter { id: hex::encode(&digest.finalize()[..6]), message, at }
+}
+
+fn header<'d>(delivery: &'d Delivery, key: &str) -> Option<&'d AMQPValue> {
+    delivery.properties.headers().as_ref().and_then(|headers| headers.inner().get(key))
 }
 
 /// A copy to be delivered again once `after` has passed.
@@ -57,8 +90,15 @@ pub(crate) fn retried(properties: &BasicProperties, attempts: u32, after: Durati
 }
 
 /// A copy for the dead-letter queue.
-pub(crate) fn buried(properties: &BasicProperties, reason: &str) -> BasicProperties {
-    copied(properties, headers(properties, [(DEAD_REASON, text(reason))]))
+pub(crate) fn buried(properties: &BasicProperties, reason: Option<&str>, at: Option<Timestamp>) -> BasicProperties {
+    let reason = reason.map(|reason| (DEAD_REASON, text(reason)));
+    let at = at.map(|at| (DEAD_AT, AMQPValue::LongLongInt(at.as_millisecond())));
+    copied(properties, headers(properties, reason.into_iter().chain(at)))
+}
+
+/// A copy for the queue that a dead letter came from.
+pub(crate) fn revived(properties: &BasicProperties) -> BasicProperties {
+    copied(properties, headers(properties, []))
 }
 
 /// What somebody else wrote is kept, apart from what the broker would take for its own.
@@ -83,12 +123,13 @@ fn copied(properties: &BasicProperties, headers: FieldTable) -> BasicProperties 
 }
 
 /// The headers without those in which the broker keeps its own accounts, and without those that are replaced.
-fn headers<const N: usize>(properties: &BasicProperties, more: [(&str, AMQPValue); N]) -> FieldTable {
+fn headers<'h>(properties: &BasicProperties, more: impl IntoIterator<Item = (&'h str, AMQPValue)>) -> FieldTable {
     let old = properties.headers().iter().flat_map(|headers| headers.inner().iter());
     let brokers = |key: &str| key == DELIVERY_COUNT || key.contains("death");
-    let kept = old.filter(|(key, _)| ![ATTEMPTS, DEAD_REASON].contains(&key.as_str()) && !brokers(key.as_str()));
+    let ours = [ATTEMPTS, DEAD_REASON, DEAD_AT];
+    let kept = old.filter(|(key, _)| !ours.contains(&key.as_str()) && !brokers(key.as_str()));
     let mut all: BTreeMap<_, _> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
-    all.extend(more.map(|(key, value)| (ShortString::from(key), value)));
+    all.extend(more.into_iter().map(|(key, value)| (ShortString::from(key), value)));
     all.into()
 }
 
@@ -102,6 +143,19 @@ fn words(value: &AMQPValue) -> Option<String> {
         AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
     }
+}
+
+fn millis(value: &AMQPValue) -> Option<Timestamp> {
+    let AMQPValue::LongLongInt(millis) = *value else { return None };
+    Timestamp::from_millisecond(millis).ok()
+}
+
+/// When the broker made it a dead letter.
+fn last_death(deaths: &AMQPValue) -> Option<Timestamp> {
+    let AMQPValue::FieldArray(deaths) = deaths else { return None };
+    let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else { return None };
+    let AMQPValue::Timestamp(seconds) = *last.inner().get("time")? else { return None };
+    Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
 
 fn count(value: &AMQPValue) -> Option<u32> {

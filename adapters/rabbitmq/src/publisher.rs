@@ -41,7 +41,7 @@ impl Publisher {
         }
         tokio::time::sleep(unsettled).await;
         let still = within(self.timeout, is_there(&open, &to.name)).await;
-        still.map_err(|_| Failure::passing("the broker was lost while the message's queue was new"))
+        still.map(drop).map_err(|_| Failure::passing("the broker was lost while the message's queue was new"))
     }
 
     /// Asks the broker for something.

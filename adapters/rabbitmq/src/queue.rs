@@ -19,10 +19,10 @@ use crate::topology::{Declaration, Topology};
 /// Queues on RabbitMQ. Clones share their two connections: one publishes, the other consumes.
 #[derive(Clone)]
 pub struct RabbitQueue {
-    publisher: Arc<Publisher>,
-    consuming: Arc<Link>,
-    topology: Arc<Topology>,
-    timeout: Duration,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) consuming: Arc<Link>,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) timeout: Duration,
 }
 
 impl RabbitQueue {

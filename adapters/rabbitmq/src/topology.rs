@@ -34,6 +34,8 @@ const FUSE: i64 = 100;
 /// A queue as it is to be declared.
 pub(crate) struct Declaration {
     pub(crate) name: String,
+    /// Whether messages wait in it for their next attempt.
+    pub(crate) delays: bool,
     arguments: FieldTable,
 }
 
@@ -45,7 +47,7 @@ impl Declaration {
         } else {
             dead_lettering_to(queue.dead().as_str(), [("x-delivery-limit", AMQPValue::LongLongInt(FUSE))])
         };
-        Self { name: queue.as_str().to_owned(), arguments }
+        Self { name: queue.as_str().to_owned(), delays: false, arguments }
     }
 
     /// Where messages of `queue` wait that are not to be delivered before `after` has passed. A message behind one that
@@ -57,11 +59,12 @@ impl Declaration {
     }
 
     fn delay(queue: &QueueName, delay: u64) -> Self {
-        Self { name: format!("{queue}.retry.{delay}s"), arguments: dead_lettering_to(queue.as_str(), []) }
+        let arguments = dead_lettering_to(queue.as_str(), []);
+        Self { name: format!("{queue}.retry.{delay}s"), delays: true, arguments }
     }
 
     /// All that belongs to a queue.
-    fn family(queue: &QueueName) -> Vec<Self> {
+    pub(crate) fn family(queue: &QueueName) -> Vec<Self> {
         let mut family = vec![Self::of(&queue.dead()), Self::of(queue)];
         family.extend(DELAYS.map(|delay| Self::delay(queue, delay)));
         family
@@ -158,12 +161,39 @@ async fn declare(open: &Open, queue: &Declaration) -> Result<(), Failure> {
     }
 }
 
-/// Fails if there is no such queue, which closes the channel as well.
-pub(crate) async fn is_there(open: &Open, name: &str) -> Result<(), Failure> {
+/// How many messages wait in a queue. Fails if there is no such queue, which closes the channel as well.
+pub(crate) async fn is_there(open: &Open, name: &str) -> Result<u32, Failure> {
     let passive = QueueDeclareOptions { passive: true, ..Default::default() };
     let name = ShortString::try_new(name).map_err(|err| Failure::misuse(err.to_string()))?;
-    open.channel().await?.queue_declare(name, passive, FieldTable::default()).await?;
-    Ok(())
+    Ok(open.channel().await?.queue_declare(name, passive, FieldTable::default()).await?.message_count())
+}
+
+/// What is found where a queue should be.
+pub(crate) enum Found {
+    Missing,
+    /// As it is to be, as far as this user can tell.
+    Ours {
+        messages: u32,
+    },
+    /// One with other arguments: how they differ, in the broker's words.
+    Other(String),
+}
+
+/// Compares a queue with what it should be. It is not made.
+pub(crate) async fn look(open: &Open, queue: &Declaration) -> Result<Found, Failure> {
+    let messages = match is_there(open, &queue.name).await {
+        Err(failure) if failure.is_missing() => return Ok(Found::Missing),
+        outcome => outcome?,
+    };
+    // The broker compares only when somebody declares what is there.
+    let name = ShortString::try_new(queue.name.clone()).map_err(|err| Failure::misuse(err.to_string()))?;
+    let durable = QueueDeclareOptions { durable: true, ..Default::default() };
+    match open.channel().await?.queue_declare(name, durable, queue.arguments.clone()).await.map_err(Failure::from) {
+        // Whoever may not make queues is not told either.
+        Err(refused) if refused.is_refused() => Ok(Found::Ours { messages }),
+        Err(conflict) if conflict.is_conflict() => Ok(Found::Other(conflict.into_source().to_string())),
+        outcome => outcome.map(|_| Found::Ours { messages }),
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A real broker keeps every promise of the port.
+//! A real broker keeps every promise of the ports.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 use microserve_core::conformance::Fixture;
@@ -6,6 +6,12 @@ use microserve_rabbitmq::RabbitQueue;
 use microserve_testkit::servers::rabbitmq::shared;
 
 microserve_core::queue_conformance!(|| async {
+    let broker = shared();
+    let queue = RabbitQueue::open(&broker.vhost().parse().unwrap()).await.unwrap();
+    Fixture::new(queue).keep(broker)
+});
+
+microserve_core::dead_letters_conformance!(|| async {
     let broker = shared();
     let queue = RabbitQueue::open(&broker.vhost().parse().unwrap()).await.unwrap();
     Fixture::new(queue).keep(broker)

@@ -23,6 +23,7 @@
 //! What becomes of a mail is told by where its conversation ended: a refusal of the mail itself is final, everything
 //! before the final dot can be tried again, and a connection that breaks behind it leaves the mail's fate unknown.
 
+mod inspect;
 mod mailer;
 mod session;
 mod settings;

@@ -8,6 +8,7 @@ use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::Mechanism;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
+use microserve_core::inspect::Step;
 use microserve_core::mail::MailError;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -31,25 +32,37 @@ pub(crate) struct Session(AsyncSmtpConnection);
 
 impl Session {
     pub(crate) async fn open(settings: &Settings) -> Result<Self, MailError> {
-        let mut connection = Self::greet(settings).await?.0;
-        if let Some(credentials) = &settings.credentials {
-            let login = connection.auth(&MECHANISMS, credentials);
-            // That somebody changed the password is no fault of the mail: it waits until that is mended.
-            within(COMMAND, login).await.map_err(|err| deferred("the server does not let us log in", &err))?;
-        }
-        Ok(Self(connection))
+        let mut session = Self::begin(settings).await?;
+        session.log_in(settings).await?;
+        Ok(session)
     }
 
     /// As [`Session::open`], without logging in.
     pub(crate) async fn greet(settings: &Settings) -> Result<Self, MailError> {
+        Ok(Self::begin(settings).await?)
+    }
+
+    /// Connects, is greeted, and encrypts the line if it has to be.
+    pub(crate) async fn begin(settings: &Settings) -> Result<Self, Trouble> {
         let Settings { tls, hello, .. } = settings;
-        let connected = within(CONNECT, connect(settings)).await;
-        let mut connection = connected.map_err(|err| deferred("the mail server can't be reached", &err))?;
+        let mut connection = within(CONNECT, connect(settings)).await.map_err(Trouble::Reach)?;
         if let Tls::Upgraded(parameters) = tls {
             let upgrade = connection.starttls(parameters.clone(), hello);
-            within(COMMAND, upgrade).await.map_err(|err| deferred("the line can't be encrypted", &err))?;
+            within(COMMAND, upgrade).await.map_err(Trouble::Encrypt)?;
         }
         Ok(Self(connection))
+    }
+
+    /// Logs in, if there is anything to do it with.
+    pub(crate) async fn log_in(&mut self, settings: &Settings) -> Result<(), Trouble> {
+        let Some(credentials) = &settings.credentials else { return Ok(()) };
+        within(COMMAND, self.0.auth(&MECHANISMS, credentials)).await.map_err(Trouble::LogIn)?;
+        Ok(())
+    }
+
+    /// What the server calls itself.
+    pub(crate) fn name(&self) -> &str {
+        self.0.server_info().name()
     }
 
     /// Hands a mail over; what the server says to it.
@@ -109,9 +122,44 @@ impl<'m> Iterator for &mut Body<'m> {
     }
 }
 
+/// Why there is no session.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    Reach(End),
+    Encrypt(End),
+    LogIn(End),
+}
+
+impl Trouble {
+    /// What was tried in vain.
+    pub(crate) fn step(&self) -> Step {
+        match self {
+            Self::Reach(End::Smtp(err)) if err.is_tls() => Step::Encrypt,
+            Self::Reach(_) => Step::Reach,
+            Self::Encrypt(_) => Step::Encrypt,
+            Self::LogIn(_) => Step::LogIn,
+        }
+    }
+
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Reach(err) => format!("the mail server can't be reached: {err}"),
+            Self::Encrypt(err) => format!("the line can't be encrypted: {err}"),
+            Self::LogIn(err) => format!("the server does not let us log in: {err}"),
+        }
+    }
+}
+
+/// None of it is the mail's fault: a password that somebody changed, say. It waits until that is mended.
+impl From<Trouble> for MailError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Deferred { after: None, source: trouble.words().into() }
+    }
+}
+
 /// How a step ended that did not succeed.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(crate) enum End {
     #[error(transparent)]
     Smtp(#[from] Error),
     #[error(transparent)]

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Tls,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) hello: ClientId,
+    /// The server is on this machine.
+    pub(crate) loopback: bool,
 }
 
 /// When the conversation is encrypted.
@@ -57,7 +59,7 @@ impl Settings {
             Wanted::Always => Tls::Always(parameters()?),
         };
         let hello = query.hello.map_or_else(ClientId::default, ClientId::Domain);
-        Ok(Self { port: url.port().unwrap_or(default_port), host, tls, credentials, hello })
+        Ok(Self { port: url.port().unwrap_or(default_port), host, tls, credentials, hello, loopback })
     }
 }
 

@@ -34,7 +34,9 @@ use microserve_core::{Clock, SystemClock};
 use sqlx::SqlitePool;
 
 mod accounts;
+mod dead_letters;
 mod error;
+mod inspect;
 mod jobs;
 mod open;
 mod queue;

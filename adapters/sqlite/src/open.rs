@@ -18,9 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Reads are short, and SQLite serves them from memory mostly.
 const READERS: u32 = 4;
 /// The steps from an empty file to the present tables; the last statement of each sets `user_version` to its number.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_accounts_jobs_messages.sql")];
+pub(crate) const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_accounts_jobs_messages.sql"),
+    include_str!("../migrations/0002_jobs_of_everybody.sql"),
+];
 /// `PRAGMA application_id` of our files: "msrv".
-const APPLICATION_ID: i64 = 0x6d73_7276;
+pub(crate) const APPLICATION_ID: i64 = 0x6d73_7276;
 
 /// Why a file can't be opened.
 #[derive(Debug, thiserror::Error)]

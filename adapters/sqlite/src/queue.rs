@@ -37,7 +37,7 @@ const BURY: &str = "UPDATE messages SET queue = ?4, dead_reason = ?5, attempts =
 /// A delivery that is held longer than the lease (a minute) without [`Receipt::extend`] goes to somebody else.
 #[derive(Clone)]
 pub struct SqliteQueue {
-    file: Sqlite,
+    pub(crate) file: Sqlite,
     lease: Duration,
 }
 
@@ -52,7 +52,7 @@ impl SqliteQueue {
         Self { lease, ..self }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.file.clock.now()
     }
 

@@ -1,4 +1,4 @@
-//! The file keeps every promise of the three ports it adapts.
+//! The file keeps every promise of the ports it adapts.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests are tests too")]
 
 use std::time::Duration;
@@ -24,6 +24,11 @@ microserve_core::job_store_conformance!(|| async {
 });
 
 microserve_core::queue_conformance!(|| async {
+    let (file, folder) = super::fresh().await;
+    Fixture::new(file.queue().with_lease(Duration::from_secs(2))).keep(folder)
+});
+
+microserve_core::dead_letters_conformance!(|| async {
     let (file, folder) = super::fresh().await;
     Fixture::new(file.queue().with_lease(Duration::from_secs(2))).keep(folder)
 });

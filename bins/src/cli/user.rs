@@ -154,7 +154,7 @@ async fn remove(accounts: &dyn AuthStore, jobs: Arc<dyn JobStore>, email: &Email
     let (now, policy) = (SystemClock.now(), Policy::default());
     let mut removed = 0;
     loop {
-        let page = jobs.list(&ListQuery { owner: account.id, status: None, after: None, limit: 100 }).await?;
+        let page = jobs.list(&ListQuery { owner: Some(account.id), status: None, after: None, limit: 100 }).await?;
         if page.is_empty() {
             break;
         }
@@ -174,7 +174,7 @@ async fn remove(accounts: &dyn AuthStore, jobs: Arc<dyn JobStore>, email: &Email
     Ok(())
 }
 
-async fn find(accounts: &dyn AuthStore, email: &Email) -> Result<Account, Failure> {
+pub(super) async fn find(accounts: &dyn AuthStore, email: &Email) -> Result<Account, Failure> {
     let account = accounts.find(email).await?;
     account.ok_or_else(|| Failure::new(1, format!("there is no account {email}; `microserve user list` shows all")))
 }

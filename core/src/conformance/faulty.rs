@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
 use crate::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fid};
+use crate::dead_letters::{DeadLetters, Decide};
 use crate::job::{Job, JobError, JobId, JobStore, ListQuery};
 use crate::mail::{Accepted, Mail, MailError, Mailer};
 use crate::queue::{Consumer, Delivery, Message, Queue, QueueError, QueueName, Receipt, Settlement};
@@ -396,6 +397,14 @@ impl<P: Queue + ?Sized> Queue for Faulty<P> {
 
     async fn ping(&self) -> Result<(), QueueError> {
         self.script.run("queue.ping", self.inner.ping()).await
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods, reason = "a forgotten method would be without faults")]
+impl<P: DeadLetters + ?Sized> DeadLetters for Faulty<P> {
+    async fn visit(&self, queue: &QueueName, decide: &mut Decide<'_>) -> Result<u64, QueueError> {
+        self.script.run("queue.visit", self.inner.visit(queue, decide)).await
     }
 }
 

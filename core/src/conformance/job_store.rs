@@ -214,7 +214,7 @@ async fn stale_remove_is_a_conflict(store: Arc<dyn JobStore>) {
 }
 
 async fn list(store: &dyn JobStore, owner: AccountId, status: Option<Status>) -> Vec<Job> {
-    let query = ListQuery { owner, status, after: None, limit: 100 };
+    let query = ListQuery { owner: Some(owner), status, after: None, limit: 100 };
     store.list(&query).await.expect("jobs can be listed")
 }
 
@@ -240,7 +240,10 @@ async fn list_pages_newest_first(store: Arc<dyn JobStore>) {
         let mut listed: Vec<Job> = Vec::new();
         loop {
             let after = listed.last().map(|job| (job.created_at, job.id));
-            let page = store.list(&ListQuery { owner, status: None, after, limit }).await.expect("jobs can be listed");
+            let page = store
+                .list(&ListQuery { owner: Some(owner), status: None, after, limit })
+                .await
+                .expect("jobs can be listed");
             assert!(page.len() <= limit, "a page has at most {limit} jobs, not {}", page.len());
             if page.is_empty() {
                 break;
@@ -268,6 +271,35 @@ async fn list_filters_by_status(store: Arc<dyn JobStore>) {
     }
     let shown = list(&*store, owner, None).await;
     assert_eq!(shown.len(), jobs.len() - 1, "without a filter all are shown but the deleted one");
+}
+
+async fn list_without_an_owner_shows_everybodys(store: Arc<dyn JobStore>) {
+    let start = long_ago();
+    let mut jobs = Vec::new();
+    for (n, state) in
+        [State::Done, State::Cancelled, State::Deleted, State::Done, State::Expired].into_iter().enumerate()
+    {
+        let job = Job { state, ..job_of(AccountId::random(), later(start, Duration::from_millis(n as u64))) };
+        insert(&*store, &job).await;
+        jobs.push(job);
+    }
+    jobs.retain(|job| job.state != State::Deleted);
+    jobs.reverse();
+    let mut listed: Vec<Job> = Vec::new();
+    while listed.len() < jobs.len() {
+        // Others are in the store too, and older ones behind ours.
+        let after =
+            listed.last().map_or((later(start, Duration::from_millis(9)), job().id), |job| (job.created_at, job.id));
+        let query = ListQuery { owner: None, status: None, after: Some(after), limit: 2 };
+        let page = store.list(&query).await.expect("jobs can be listed");
+        assert!(!page.is_empty() && page.len() <= 2, "a page has what there is, and not more than was asked for");
+        listed.extend(page);
+    }
+    assert_eq!(listed, jobs, "everybody's jobs are shown once, newest first, but deleted ones");
+    let after = Some((later(start, Duration::from_millis(9)), job().id));
+    let query = ListQuery { owner: None, status: Some(Status::Done), after, limit: 2 };
+    let done = store.list(&query).await.expect("jobs can be listed");
+    assert_eq!(done, [jobs[1].clone(), jobs[3].clone()], "and those of one status can be picked");
 }
 
 /// A time long ago that no other run of these checks has chosen: what is due then is overdue the longest.
@@ -328,6 +360,7 @@ suite! { $ job_store_conformance: job_store of JobStore {
     list_shows_only_the_owners,
     list_pages_newest_first,
     list_filters_by_status,
+    list_without_an_owner_shows_everybodys,
     due_is_ordered_and_bounded,
     undated_jobs_are_never_due,
     ping_succeeds,

@@ -13,37 +13,37 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What has not come by then is taken not to come.
 const QUIET: Duration = Duration::from_millis(400);
 
-fn fresh() -> QueueName {
+pub(super) fn fresh() -> QueueName {
     QueueName::new(format!("check-{}", JobId::random()))
 }
 
-fn message(text: &str) -> Message {
+pub(super) fn message(text: &str) -> Message {
     Message::new(JobId::random().to_string(), format!(r#"{{"text":"{text}"}}"#))
 }
 
-async fn publish(queue: &dyn Queue, name: &QueueName, messages: &[Message]) {
+pub(super) async fn publish(queue: &dyn Queue, name: &QueueName, messages: &[Message]) {
     for message in messages {
         queue.publish(name, message.clone()).await.expect("a message can be published");
     }
 }
 
-async fn consume(queue: &dyn Queue, name: &QueueName, prefetch: u16) -> Box<dyn Consumer> {
+pub(super) async fn consume(queue: &dyn Queue, name: &QueueName, prefetch: u16) -> Box<dyn Consumer> {
     queue.consume(name, prefetch).await.expect("a queue can be consumed, also before anything was published")
 }
 
-async fn next(consumer: &mut dyn Consumer) -> Delivery {
+pub(super) async fn next(consumer: &mut dyn Consumer) -> Delivery {
     let delivery = tokio::time::timeout(PATIENCE, consumer.next()).await;
     delivery.expect("a message that waits must be delivered").expect("the consumer works")
 }
 
-async fn assert_quiet(consumer: &mut dyn Consumer, why: &str) {
+pub(super) async fn assert_quiet(consumer: &mut dyn Consumer, why: &str) {
     if let Ok(next) = tokio::time::timeout(QUIET, consumer.next()).await {
         let delivery = next.expect("the consumer works");
         panic!("{why}, but there came attempt {} of {:?}", delivery.attempt, delivery.message);
     }
 }
 
-async fn settle(delivery: Delivery, settlement: Settlement) {
+pub(super) async fn settle(delivery: Delivery, settlement: Settlement) {
     delivery.receipt.settle(settlement).await.expect("a delivery in hand can be settled");
 }
 

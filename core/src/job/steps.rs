@@ -225,6 +225,31 @@ impl Job {
         Ok(self.finish(State::Cancelled, MailState::None, now, p))
     }
 
+    /// It is to run again, as if it had only now been uploaded: with all its attempts, and a mail at its new end.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it failed or was cancelled and its video is still there, or while its mail goes out.
+    pub fn retry(mut self, now: Timestamp, p: &Policy) -> Step {
+        if !matches!(self.state, State::Failed { .. } | State::Cancelled) {
+            return Err(self.cannot("retried"));
+        }
+        if self.video_gone || self.video_size.is_none() {
+            return Err(self.cannot("retried: its video is not there, and has to be uploaded again"));
+        }
+        // What becomes of that mail would be taken for what becomes of the next.
+        if matches!(self.mail, MailState::Sending { .. }) {
+            return Err(self.cannot("retried while its mail goes out: try again in a moment"));
+        }
+        self.attempt = 0;
+        self.progress = 0.0;
+        self.last_problem = None;
+        self.mail = MailState::None;
+        self.accepted_at = Some(now);
+        self.started_at = None;
+        self.finished_at = None;
+        Ok(self.enter(State::Queued { not_before: now }, now, p))
+    }
+
     /// The owner deletes it with its files.
     ///
     /// # Errors

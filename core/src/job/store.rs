@@ -39,8 +39,9 @@ pub trait JobStore: Send + Sync {
     /// [`JobError::Conflict`], [`JobError::Unavailable`], [`JobError::Internal`].
     async fn remove(&self, job: &Job) -> Result<(), JobError>;
 
-    /// Jobs of one owner, newest first (`created_at`, then `id`, both descending), without deleted ones.
-    /// (Checks: `list_shows_only_the_owners`, `list_pages_newest_first`, `list_filters_by_status`.)
+    /// Jobs of one owner or of everybody, newest first (`created_at`, then `id`, both descending), without deleted ones.
+    /// (Checks: `list_shows_only_the_owners`, `list_pages_newest_first`, `list_filters_by_status`,
+    /// `list_without_an_owner_shows_everybodys`.)
     ///
     /// # Errors
     /// [`JobError::Unavailable`], [`JobError::Internal`].
@@ -63,8 +64,8 @@ pub trait JobStore: Send + Sync {
 /// Which jobs to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Whose.
-    pub owner: AccountId,
+    /// Whose; `None`: everybody's.
+    pub owner: Option<AccountId>,
     /// Only those of this status.
     pub status: Option<Status>,
     /// Only those behind this one in the list: its `created_at` and `id`.

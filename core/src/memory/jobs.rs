@@ -48,7 +48,7 @@ impl JobStore for MemoryJobs {
 
     async fn list(&self, query: &ListQuery) -> Result<Vec<Job>, JobError> {
         let wanted = |job: &&Job| {
-            job.owner == query.owner
+            query.owner.is_none_or(|owner| job.owner == owner)
                 && job.state != State::Deleted
                 && query.status.is_none_or(|status| job.status() == status)
                 && query.after.is_none_or(|after| (job.created_at, job.id) < after)

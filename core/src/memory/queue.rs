@@ -1,11 +1,15 @@
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::lock;
+use crate::clock::{Clock, SystemClock};
+use crate::dead_letters::{DeadLetters, Decide, Letter, Verdict};
 use crate::queue::{Consumer, Delivery, Message, Queue, QueueError, QueueName, Receipt, Settlement};
 
 /// Queues in a map. A delivery is in exactly one place: waiting here, or in somebody's [`Delivery`], whose drop brings
@@ -30,6 +34,10 @@ struct Waiting {
     delivered: u32,
     /// Not before this moment.
     not_before: Instant,
+    /// Which of all that ever waited it is.
+    nth: u64,
+    /// When it joined the line.
+    since: Timestamp,
 }
 
 impl MemoryQueue {
@@ -46,7 +54,9 @@ impl MemoryQueue {
 
 impl Line {
     fn join(&self, message: Message, delivered: u32, not_before: Instant) {
-        lock(&self.waiting).push_back(Waiting { message, delivered, not_before });
+        static NTH: AtomicU64 = AtomicU64::new(0);
+        let (nth, since) = (NTH.fetch_add(1, Ordering::Relaxed), SystemClock.now());
+        lock(&self.waiting).push_back(Waiting { message, delivered, not_before, nth, since });
         self.changed.notify_waiters();
     }
 
@@ -57,6 +67,13 @@ impl Line {
             Some(first) => Ok(first),
             None => Err(waiting.iter().map(|w| w.not_before).min()),
         }
+    }
+
+    /// Takes this one, unless somebody was quicker.
+    fn take_nth(&self, nth: u64) -> Option<Waiting> {
+        let mut waiting = lock(&self.waiting);
+        let at = waiting.iter().position(|w| w.nth == nth)?;
+        waiting.remove(at)
     }
 }
 
@@ -74,6 +91,33 @@ impl Queue for MemoryQueue {
 
     async fn ping(&self) -> Result<(), QueueError> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryQueue {
+    async fn visit(&self, queue: &QueueName, decide: &mut Decide<'_>) -> Result<u64, QueueError> {
+        let dead = self.line(&queue.dead());
+        let letters: Vec<Letter> = lock(&dead.waiting)
+            .iter()
+            .map(|w| Letter { id: w.nth.to_string(), message: w.message.clone(), at: Some(w.since) })
+            .collect();
+        let mut changed = 0;
+        for letter in letters {
+            let verdict = decide(&letter);
+            match verdict {
+                Verdict::Keep => continue,
+                Verdict::Stop => break,
+                Verdict::Replay | Verdict::Purge => {}
+            }
+            let taken = letter.id.parse().ok().and_then(|nth| dead.take_nth(nth));
+            let Some(Waiting { message, .. }) = taken else { continue };
+            if verdict == Verdict::Replay {
+                self.line(queue).join(Message { dead_reason: None, ..message }, 0, Instant::now());
+            }
+            changed += 1;
+        }
+        Ok(changed)
     }
 }
 
