@@ -1,7 +1,7 @@
 # The few things that are done often. `make help` explains them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build fmt lint fuzz bench bench-cluster chaos services sample
+.PHONY: help demo test build fmt lint fuzz bench bench-cluster chaos services sample k8s-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,3 +42,6 @@ services: ## start a MariaDB, a MongoDB, a RabbitMQ and a mail server to develop
 
 sample: ## make the sample video of the demo anew
 	@.ci/sample
+
+k8s-test: ## images, and the four services in containers as k8s/ secures them (BUILT=1 takes dist/ as it is); as root
+	@.ci/k8s

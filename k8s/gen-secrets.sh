@@ -26,28 +26,30 @@ auth=$(password) migration=$(password) scaler=$(password) root=$(password)
 openssl genpkey -algorithm ed25519 2>/dev/null | keep auth-service-keys/1.pem
 grep -q PRIVATE "$draft/auth-service-keys/1.pem" || die "this openssl makes no Ed25519 keys: install OpenSSL 1.1.1 or later"
 
-# MySQL's certificate, which is its own authority.
-mkdir -p "$draft/mysql"
+# One certificate for the two engines that are sent passwords, which is its own authority.
 cat >"$draft/request" <<'END'
 [req]
 distinguished_name = name
 x509_extensions = server
 prompt = no
 [name]
-CN = mysql
+CN = microserve engines
 [server]
 basicConstraints = critical, CA:FALSE
-subjectAltName = DNS:mysql
+subjectAltName = DNS:mysql, DNS:rabbitmq
 extendedKeyUsage = serverAuth
 END
 openssl req -x509 -config "$draft/request" -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
-    -keyout "$draft/mysql/tls.key" -out "$draft/mysql/tls.crt" 2>/dev/null || die "openssl made no certificate"
-rm "$draft/request"
+    -keyout "$draft/tls.key" -out "$draft/tls.crt" 2>/dev/null || die "openssl made no certificate"
+for engine in mysql rabbitmq; do mkdir "$draft/$engine" && cp "$draft/tls.key" "$draft/tls.crt" "$draft/$engine"; done
+trust() { keep "$1/ca.pem" <"$draft/tls.crt"; }
+
 line mysql/root-password "$root"
-mysql="mysql/auth?ssl-mode=verify_identity&ssl-ca=/run/secrets/mysql-ca.pem"
+mysql="mysql/auth?ssl-mode=verify_identity&ssl-ca=/run/secrets/ca.pem"
 line auth-service/accounts "mysql://auth-service:$auth@$mysql"
 line auth-service-migration/accounts "mysql://auth-service-migration:$migration@$mysql"
-for service in auth-service auth-service-migration; do cp "$draft/mysql/tls.crt" "$draft/$service/mysql-ca.pem"; done
+trust auth-service
+trust auth-service-migration
 keep mysql-accounts/accounts.sql <<END
 CREATE DATABASE auth CHARACTER SET utf8mb4;
 CREATE USER 'auth-service-migration'@'%' IDENTIFIED BY '$migration' REQUIRE SSL;
@@ -74,9 +76,10 @@ for service in api-gateway video-to-mp3-service notification-service; do
     brokers+=", {\"name\": \"$service\", \"password\": \"$rabbitmq\", \"tags\": \"\"}"
     rights+=", {\"user\": \"$service\", \"vhost\": \"microserve\", \"configure\": \"$queues\","
     rights+=" \"write\": \"$exchange\", \"read\": \"$queues\"}"
-    # No TLS: between pods, where NetworkPolicies say who is heard.
+    # MongoDB is sent no password, only a proof of it (SCRAM), so it does without TLS between pods.
     line $service/mongodb "mongodb://$service:$mongodb@mongodb/?replicaSet=rs0&tls=false&authSource=admin"
-    line $service/rabbitmq "amqp://$service:$rabbitmq@rabbitmq/microserve?tls=false"
+    line $service/rabbitmq "amqps://$service:$rabbitmq@rabbitmq/microserve?ca=/run/secrets/ca.pem"
+    trust $service
 done
 line mongodb/accounts.json "[$users]"
 line rabbitmq/definitions.json \
@@ -84,6 +87,7 @@ line rabbitmq/definitions.json \
 line video-to-mp3-scaler/host "http://scaler:$scaler@rabbitmq:15672/microserve"
 line notification-service/mailer "${MICROSERVE_MAILER:-smtp://mail-sink:1025?tls=none}"
 
+rm "$draft/request" "$draft/tls.key" "$draft/tls.crt"
 chmod -R go=rX "$draft"/*
 chmod 700 "$draft"
 mv "$draft" "$folder"

@@ -1,39 +1,41 @@
 // Makes the replica set of one and its users, whatever of that is missing. Run by mongosh beside every start.
 const fs = require('fs');
-const accounts = JSON.parse(fs.readFileSync('/run/secrets/accounts.json', 'utf8'));
-const [owner, ...services] = accounts;
+const [owner, ...services] = JSON.parse(fs.readFileSync('/run/secrets/accounts.json', 'utf8'));
 const server = 'mongodb://127.0.0.1:27017/admin?directConnection=true&serverSelectionTimeoutMS=2000';
 const patience = Date.now() + 60_000;
 
-function until(attempt) {
-  for (;;) {
-    try {
-      return attempt();
-    } catch (trouble) {
-      if (Date.now() > patience) throw trouble;
-      sleep(500);
-    }
+let admin;
+while (!admin) {
+  try {
+    admin = connect(server);
+  } catch (trouble) {
+    if (Date.now() > patience) throw trouble;
+    sleep(500);
   }
 }
 
 // As long as there is no user, whoever comes from the same machine may do this much (MongoDB, "Localhost Exception").
-const stranger = until(() => connect(server));
+// Later it takes a user, and has been done.
+const done = ['AlreadyInitialized', 'Unauthorized'];
 try {
-  stranger.adminCommand({ replSetInitiate: { _id: 'rs0', members: [{ _id: 0, host: 'mongodb:27017' }] } });
+  admin.adminCommand({ replSetInitiate: { _id: 'rs0', members: [{ _id: 0, host: 'mongodb:27017' }] } });
 } catch (trouble) {
-  // Done before: by now that wants a user.
-  if (!['AlreadyInitialized', 'Unauthorized'].includes(trouble.codeName)) throw trouble;
+  if (!done.includes(trouble.codeName)) throw trouble;
 }
-until(() => {
-  if (!stranger.hello().isWritablePrimary) throw new Error('mongodb-setup: no primary yet');
-});
+let primary = false;
+while (!primary) {
+  primary = admin.hello().isWritablePrimary;
+  if (!primary && Date.now() > patience) throw new Error('mongodb-setup: it does not become primary');
+  if (!primary) sleep(500);
+}
 try {
-  stranger.createUser(owner);
+  admin.createUser(owner);
 } catch (trouble) {
-  if (!['Unauthorized', 'Location51003'].includes(trouble.codeName)) throw trouble;
+  if (!done.includes(trouble.codeName)) throw trouble;
 }
-stranger.auth(owner.user, owner.pwd);
+admin.auth(owner.user, owner.pwd);
 for (const { user, pwd, roles } of services) {
-  if (stranger.getUser(user)) stranger.updateUser(user, { pwd, roles });
-  else stranger.createUser({ user, pwd, roles });
+  const known = admin.getUser(user);
+  if (known) admin.updateUser(user, { pwd, roles });
+  else admin.createUser({ user, pwd, roles });
 }
