@@ -18,7 +18,7 @@ use crate::registry::Registry;
 
 /// Look at messages that nobody could use, have them tried again, or throw them away.
 ///
-/// A message becomes a dead letter when it is no JSON that names a job, or when it came back a hundred times because
+/// A message becomes a dead letter when it is no JSON that names a job or a video, or when it came back a hundred times because
 /// whoever had it vanished. No job is lost by that: its row says what is to be done, and the server rings for it again.
 /// So a dead letter tells that some program puts other things on the queue, or dies of a job. See why with `list` and
 /// `show`, mend it, then `replay` the letter; what still can't be used dies again. `purge` what is of no use.

@@ -13,5 +13,6 @@ mod outages;
 mod peers;
 mod rolling;
 mod services;
+mod tutorial;
 mod verdict;
 mod worlds;

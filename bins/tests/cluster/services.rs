@@ -192,6 +192,8 @@ pub struct Cluster {
     pub proxies: BTreeMap<Line, ChaosProxy>,
     /// Where accounts are, directly.
     accounts: String,
+    /// Where the queues are, directly.
+    queue: String,
     /// Mails that had come before, to others on the same servers.
     pub mails_before: usize,
     /// The prefix of the databases' names.
@@ -244,7 +246,7 @@ impl Cluster {
         let port = by(Line::NotifierToSmtp, servers.mails.port());
         notifier.environment.push(("MICROSERVE_MAILER", format!("smtp://127.0.0.1:{port}")));
         let mails_before = servers.mails.mails().len();
-        Self { auth, gateway, converter, notifier, proxies, accounts, mails_before, prefix, folder }
+        Self { auth, gateway, converter, notifier, proxies, accounts, queue, mails_before, prefix, folder }
     }
 
     /// Another of a service, beside the one that there is.
@@ -252,6 +254,11 @@ impl Cluster {
         let own = ["MICROSERVE_LISTEN", "MICROSERVE_OPS_LISTEN", "MICROSERVE_DATA"];
         let environment = of.environment.iter().filter(|(name, _)| !own.contains(name)).cloned().collect();
         Service::new(of.exe, self.folder.path(), environment)
+    }
+
+    /// The broker, past every proxy.
+    pub fn queue(&self) -> &str {
+        &self.queue
     }
 
     pub fn services(&mut self) -> [&mut Service; 4] {
