@@ -211,6 +211,33 @@ async fn the_documented_rights_are_enough() {
 }
 
 #[tokio::test]
+async fn whoever_logs_in_is_found_by_an_index() {
+    let server = Server::start();
+    let url = server.database();
+    let accounts = migrated(&url).await;
+    let rows: Vec<_> = (0..500).map(|n| format!("('user{n}@example.com', 'x')")).collect();
+    server.sql(name(&url), &format!("INSERT INTO user (email, password) VALUES {}", rows.join(", ")));
+    accounts.migrate(PATIENCE).await.unwrap();
+    server.sql(name(&url), "ANALYZE TABLE user");
+    let id = accounts.find(&email("user7@example.com")).await.unwrap().unwrap().id;
+    for (question, index, rows) in [
+        ("email_key = 'user7@example.com'".to_owned(), "email_key", 1),
+        (format!("account_id = '{id}'"), "account_id", 1),
+        ("email_key > 'user7@example.com' ORDER BY email_key LIMIT 10".to_owned(), "email_key", 100),
+    ] {
+        // The columns of EXPLAIN: …, key, key_len, ref, rows, …
+        let plan = server.sql(
+            name(&url),
+            &format!("EXPLAIN FORMAT=TRADITIONAL SELECT * FROM user WHERE account_id IS NOT NULL AND {question}"),
+        );
+        let columns: Vec<_> = plan.split('\t').collect();
+        let of_rows = if columns.len() > 10 { 9 } else { 8 };
+        let (key, looked_at): (_, u32) = (columns[of_rows - 3], columns[of_rows].parse().unwrap());
+        assert!(key == index && looked_at <= rows, "{question}: {plan}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_is_unavailable_and_comes_back() {
     let mut server = Server::start();
     let url = server.database();

@@ -1,4 +1,4 @@
-//! A private MariaDB.
+//! A private MariaDB, or the MySQL that `MICROSERVE_MYSQL` names.
 //!
 //! Its tables are made once and kept next to cargo's own output; a server starts from a copy in a tenth of a second.
 
@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use super::{Guarded, certificate, is_root, program};
 use crate::media::cache;
 use crate::server::free_port;
+use mysql::Mysql;
+
+mod mysql;
 
 /// What makes it small: tests have a few rows.
 const SMALL: [&str; 3] = ["--innodb-log-file-size=4M", "--innodb-undo-tablespaces=0", "--innodb-buffer-pool-size=16M"];
@@ -120,7 +123,8 @@ impl Server {
     }
 
     fn is_started(&mut self) -> bool {
-        let mut process = Guarded::start(program("mariadbd"), self.args());
+        let server = Mysql::asked_for().map_or_else(|| program("mariadbd"), |mysql| mysql.program());
+        let mut process = Guarded::start(server, self.args());
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(60) && !process.has_ended() {
             if greets(self.port) {
@@ -134,8 +138,17 @@ impl Server {
 
     fn args(&self) -> Vec<String> {
         let folder = self.folder.path().to_str().expect("a temporary folder has a plain name");
-        let mut args = vec![
-            "--no-defaults".to_owned(),
+        let mut args = Mysql::asked_for().map_or_else(
+            || {
+                [&["--no-defaults", "--skip-name-resolve"], &SMALL[..]]
+                    .concat()
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect()
+            },
+            |mysql| mysql.args(),
+        );
+        args.extend([
             format!("--datadir={folder}/data"),
             format!("--socket={folder}/socket"),
             format!("--pid-file={folder}/pid"),
@@ -145,11 +158,9 @@ impl Server {
             format!("--ssl-key={folder}/key.pem"),
             format!("--port={}", self.port),
             "--bind-address=127.0.0.1".to_owned(),
-            "--skip-name-resolve".to_owned(),
             // What was committed survives `kill -9`; a power cut is not played.
             "--innodb-flush-log-at-trx-commit=2".to_owned(),
-        ];
-        args.extend(SMALL.map(str::to_owned));
+        ]);
         if is_root() {
             args.push("--user=root".to_owned());
         }
@@ -183,10 +194,25 @@ fn greets(port: u16) -> bool {
 /// A data folder as it is when it was just made. It gets its name when it is whole, so any number of test processes may
 /// ask at once.
 fn template() -> PathBuf {
-    let install = program("mariadb-install-db");
+    let mut command = match Mysql::asked_for() {
+        Some(mysql) => {
+            let mut command = Command::new(mysql.program());
+            command.args(mysql.args()).args(["--initialize-insecure", "--innodb-flush-log-at-trx-commit=0"]);
+            command
+        }
+        None => {
+            let mut command = Command::new(program("mariadb-install-db"));
+            let options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"];
+            command.arg("--no-defaults").args(options).args(SMALL);
+            command
+        }
+    };
+    if is_root() {
+        command.arg("--user=root");
+    }
     let version = Command::new(program("mariadbd")).arg("--version").output().expect("mariadbd can be run").stdout;
     let mut hasher = DefaultHasher::new();
-    (version, SMALL).hash(&mut hasher);
+    (version, format!("{command:?}")).hash(&mut hasher);
     let cache = cache("mariadb");
     let made = cache.join(format!("{:016x}", hasher.finish()));
     if made.exists() {
@@ -195,17 +221,7 @@ fn template() -> PathBuf {
     std::fs::create_dir_all(&cache).unwrap_or_else(|err| panic!("{} can't be made: {err}", cache.display()));
     let drafts = tempfile::tempdir_in(&cache).expect("a folder for drafts can be made");
     let draft = drafts.path().join("data");
-    let mut command = Command::new(install);
-    command.args([
-        "--no-defaults",
-        "--auth-root-authentication-method=normal",
-        "--skip-test-db",
-        "--skip-name-resolve",
-    ]);
-    command.args(SMALL).arg(format!("--datadir={}", draft.display()));
-    if is_root() {
-        command.arg("--user=root");
-    }
+    command.arg(format!("--datadir={}", draft.display()));
     let output = command.stdin(Stdio::null()).output().unwrap_or_else(|err| panic!("{command:?} can't be run: {err}"));
     assert!(output.status.success(), "{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr));
     // Another process may have been faster; its folder is as good.
