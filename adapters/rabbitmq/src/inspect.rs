@@ -82,9 +82,9 @@ mod tests {
             ("amqps://broker.example.com", Line::Verified),
             ("amqp://localhost", Line::Local),
             ("amqp://[::1]", Line::Local),
-            ("amqp://broker.example.com", Line::Open),
-            ("amqp://localhost.example.com", Line::Open),
-            ("amqp://10.0.0.1", Line::Open),
+            ("amqp://broker.example.com?tls=false", Line::Open),
+            ("amqp://localhost.example.com?tls=false", Line::Open),
+            ("amqp://10.0.0.1?tls=false", Line::Open),
         ] {
             assert_eq!(line(&Settings::parse(&url.parse().unwrap()).unwrap()), expected, "{url}");
         }

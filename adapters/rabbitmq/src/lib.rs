@@ -6,7 +6,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let queue = RabbitQueue::open(&"amqp://microserve:secret@broker.example.com".parse()?).await?;
+//! let queue = RabbitQueue::open(&"amqps://microserve:secret@broker.example.com".parse()?).await?;
 //! queue.publish(&QueueName::VIDEO, Message::new("1", r#"{"video_fid":"…"}"#)).await?;
 //! # Ok(())
 //! # }
@@ -14,10 +14,11 @@
 //!
 //! | URL | meaning |
 //! |---|---|
-//! | `amqp://USER:PASSWORD@HOST` | no TLS, port 5672 unless given, virtual host `/` |
+//! | `amqp://USER:PASSWORD@localhost` | no TLS, port 5672 unless given, virtual host `/`; off this machine only with `?tls=false` |
 //! | `amqps://USER:PASSWORD@HOST` | TLS, port 5671 unless given; the certificate is verified, for the name in the URL |
 //! | `amqp://HOST/NAME` | this virtual host, and the user `guest`, whom a broker lets in from its own machine only |
 //! | `?ca=/etc/ssl/own.pem` | certificates are also good if this authority has signed them |
+//! | `?tls=false` | no TLS, also to another machine: the password can be read on the way |
 //! | `?timeout=5` | how many seconds to wait for an answer of the broker; 5 unless given |
 //! | `?heartbeat=10` | how often, in seconds, both ends say that they live; 10 unless given |
 //!

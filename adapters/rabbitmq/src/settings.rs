@@ -1,5 +1,6 @@
 //! What the URL says.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,6 +37,13 @@ impl Settings {
         if query.ca.is_some() && scheme == AMQPScheme::AMQP {
             return Err(SettingsError::NoTls);
         }
+        match (&scheme, query.tls) {
+            (AMQPScheme::AMQPS, Some(false)) | (AMQPScheme::AMQP, Some(true)) => {
+                return Err(SettingsError::Contradiction);
+            }
+            (AMQPScheme::AMQP, None) if !is_loopback(host) => return Err(SettingsError::PasswordInTheOpen),
+            _ => {}
+        }
         let authority = AMQPAuthority {
             userinfo: user(&url)?,
             // An IPv6 address stands in brackets in a URL, and without them in a certificate.
@@ -57,6 +65,7 @@ impl Settings {
 #[derive(Default)]
 struct Query {
     ca: Option<PathBuf>,
+    tls: Option<bool>,
     heartbeat: Option<u16>,
     timeout: Option<Duration>,
 }
@@ -67,6 +76,7 @@ impl Query {
         for (name, value) in url.query_pairs() {
             match &*name {
                 "ca" => query.ca = Some(PathBuf::from(value.into_owned())),
+                "tls" => query.tls = Some(value.parse().map_err(|_| SettingsError::Tls)?),
                 "heartbeat" => query.heartbeat = Some(seconds("heartbeat", &value)?),
                 "timeout" => query.timeout = Some(Duration::from_secs(seconds("timeout", &value)?.into())),
                 _ => return Err(SettingsError::UnknownParameter(name.into_owned())),
@@ -74,6 +84,11 @@ impl Query {
         }
         Ok(query)
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn seconds(name: &'static str, value: &str) -> Result<u16, SettingsError> {
@@ -135,8 +150,17 @@ pub enum SettingsError {
     /// An authority, and nothing to verify.
     #[error("without TLS no certificate is verified: with ?ca= the scheme is amqps")]
     NoTls,
+    /// Neither true nor false.
+    #[error("write tls=false, or leave it out")]
+    Tls,
+    /// The scheme and `tls` say different things.
+    #[error("amqps is with TLS and amqp without: leave tls out, or change the scheme")]
+    Contradiction,
+    /// Everybody on the way could read along.
+    #[error("the password would travel unencrypted: write amqps://, or add ?tls=false where nobody listens")]
+    PasswordInTheOpen,
     /// A parameter that there is not.
-    #[error("there is no parameter {0:?}; there are ca, heartbeat and timeout")]
+    #[error("there is no parameter {0:?}; there are ca, heartbeat, timeout and tls")]
     UnknownParameter(String),
     /// The authority's certificate can't be used.
     #[error("can't use the certificate in {}", path.display())]
@@ -159,16 +183,16 @@ mod tests {
     #[test]
     fn a_url_says_where_the_broker_is() {
         for (url, user, host, port, vhost) in [
-            ("amqp://broker", "guest", "broker", 5672, "/"),
-            ("amqp://broker/", "guest", "broker", 5672, "/"),
+            ("amqp://localhost", "guest", "localhost", 5672, "/"),
+            ("amqp://127.0.0.1/", "guest", "127.0.0.1", 5672, "/"),
             ("amqps://anna%40x:p%3Aw@[::1]/%2f", "anna@x", "::1", 5671, "/"),
-            ("amqp://anna:pw@10.0.0.1:1/vid%2feo", "anna", "10.0.0.1", 1, "vid/eo"),
+            ("amqp://anna:pw@10.0.0.1:1/vid%2feo?tls=false", "anna", "10.0.0.1", 1, "vid/eo"),
         ] {
             let AMQPUri { authority, vhost: at, .. } = parse(url).unwrap().uri;
             let found = (&*authority.userinfo.username, &*authority.host, authority.port, &*at);
             assert_eq!(found, (user, host, port, vhost), "{url}");
         }
-        let settings = parse("amqp://broker?timeout=2&heartbeat=30").unwrap();
+        let settings = parse("amqps://broker?timeout=2&heartbeat=30").unwrap();
         assert_eq!((settings.timeout, settings.uri.query.heartbeat), (Duration::from_secs(2), Some(30)));
     }
 
@@ -181,13 +205,17 @@ mod tests {
             "amqp://anna@broker",
             "amqp://:secret@broker",
             "amqp://anna:%ff@broker",
-            "amqp://anna:secret@broker/a/b",
-            "amqp://anna:secret@broker/%ff",
-            "amqp://anna:secret@broker?timeout=0",
-            "amqp://anna:secret@broker?timeout=5s",
-            "amqp://anna:secret@broker?heartbeat=601",
-            "amqp://anna:secret@broker?confirm=5",
-            "amqp://anna:secret@broker?ca=/nowhere/ca.pem",
+            "amqp://anna:secret@[::1]/a/b",
+            "amqp://anna:secret@localhost/%ff",
+            "amqp://anna:secret@localhost?timeout=0",
+            "amqp://anna:secret@localhost?timeout=5s",
+            "amqp://anna:secret@localhost?heartbeat=601",
+            "amqp://anna:secret@localhost?confirm=5",
+            "amqp://anna:secret@localhost?ca=/nowhere/ca.pem",
+            "amqp://anna:secret@broker",
+            "amqp://anna:secret@broker?tls=no",
+            "amqp://anna:secret@broker?tls=true",
+            "amqps://anna:secret@broker?tls=false",
             "amqps://anna:secret@broker?ca=/nowhere/ca.pem",
         ] {
             let Err(err) = parse(bad) else { panic!("{bad} was taken") };

@@ -47,8 +47,8 @@ pub struct Jobs {
     #[arg(long, global = true, env = "MICROSERVE_JOBS", value_name = "URL", hide_env_values = true)]
     pub jobs: Option<SecretUrl>,
 
-    /// What carries the messages: amqp://USER:PASSWORD@HOST/VHOST, amqps://…, or sqlite:///file [default: sqlite in the
-    /// data folder].
+    /// What carries the messages: amqps://USER:PASSWORD@HOST/VHOST, amqp://… without TLS, or sqlite:///file [default:
+    /// sqlite in the data folder].
     #[arg(long, global = true, env = "MICROSERVE_QUEUE", value_name = "URL", hide_env_values = true)]
     pub queue: Option<SecretUrl>,
 }
