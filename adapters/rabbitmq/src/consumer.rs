@@ -47,22 +47,31 @@ impl RabbitConsumer {
 #[async_trait]
 impl Consumer for RabbitConsumer {
     async fn next(&mut self) -> Result<Delivery, QueueError> {
-        let Some(delivery) = self.deliveries.next().await else {
-            return Err(QueueError::Unavailable("the broker has ended the consumer".into()));
-        };
-        // Whatever it was: with a new consumer it may work.
-        let delivery = delivery.map_err(|err| QueueError::Unavailable(err.into()))?;
-        let (message, attempt) = message::read(&delivery, is_dead(&self.queue));
-        let receipt = RabbitReceipt {
-            acker: delivery.acker,
-            queue: self.queue.clone(),
-            message: message.clone(),
-            attempt,
-            properties: delivery.properties,
-            publisher: Arc::clone(&self.publisher),
-            timeout: self.timeout,
-        };
-        Ok(Delivery { message, attempt, receipt: Box::new(receipt) })
+        loop {
+            let Some(delivery) = self.deliveries.next().await else {
+                return Err(QueueError::Unavailable("the broker has ended the consumer".into()));
+            };
+            // Whatever it was: with a new consumer it may work.
+            let delivery = delivery.map_err(|err| QueueError::Unavailable(err.into()))?;
+            let (message, attempt) = message::read(&delivery, is_dead(&self.queue));
+            let receipt = RabbitReceipt {
+                acker: delivery.acker,
+                queue: self.queue.clone(),
+                message: message.clone(),
+                attempt,
+                properties: delivery.properties,
+                publisher: Arc::clone(&self.publisher),
+                timeout: self.timeout,
+            };
+            let Some((after, attempts)) = message::left(&receipt.properties) else {
+                return Ok(Delivery { message, attempt, receipt: Box::new(receipt) });
+            };
+            match receipt.wait(attempts, after).await {
+                // Who has it now waits with it.
+                Ok(()) | Err(QueueError::Stale) => {}
+                Err(err) => return Err(err),
+            }
+        }
     }
 }
 
@@ -95,6 +104,12 @@ impl RabbitReceipt {
         self.publisher.publish(queue, properties, &self.message.body).await?;
         self.ack().await
     }
+
+    /// Has the message delivered again later, after so many attempts.
+    async fn wait(&self, attempts: u32, after: Duration) -> Result<(), QueueError> {
+        let later = message::retried(&self.properties, attempts, after);
+        self.move_to(&Declaration::delaying(&self.queue, after), &later).await
+    }
 }
 
 #[async_trait]
@@ -108,10 +123,7 @@ impl Receipt for RabbitReceipt {
     async fn settle(self: Box<Self>, settlement: Settlement) -> Result<(), QueueError> {
         match settlement {
             Settlement::Ack => self.ack().await,
-            Settlement::Retry { after } => {
-                let later = message::retried(&self.properties, self.attempt, after);
-                self.move_to(&Declaration::delaying(&self.queue, after), &later).await
-            }
+            Settlement::Retry { after } => self.wait(self.attempt, after).await,
             Settlement::DeadLetter { reason } => {
                 let buried = message::buried(&self.properties, Some(&reason), Some(SystemClock.now()));
                 self.move_to(&Declaration::of(&self.queue.dead()), &buried).await

@@ -33,8 +33,9 @@
 //! # Queues
 //!
 //! What is missing is made when the broker is first reached: `video` and `mp3`, their dead letters `video.dead` and
-//! `mp3.dead`, and `video.retry.1s` to `video.retry.4096s`, where messages wait for their next attempt. All of them are
-//! durable quorum queues. One that is there already is used as it is, a classic one too.
+//! `mp3.dead`, and `video.retry.1s` to `video.retry.4096s`, where messages wait for their next attempt; whoever has to
+//! wait longer than the last of them does waits there several times. All of them are durable quorum queues. One that is
+//! there already is used as it is, a classic one too.
 //!
 //! A user that may not make queues will do once somebody else has made them; it needs `write` on the default exchange and
 //! `read` on the queues.

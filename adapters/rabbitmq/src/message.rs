@@ -15,6 +15,7 @@ use microserve_core::queue::Message;
 use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
+use crate::topology::LONGEST;
 
 /// Why a message is a dead letter.
 const DEAD_REASON: &str = "microserve-dead-reason";
@@ -22,6 +23,8 @@ const DEAD_REASON: &str = "microserve-dead-reason";
 const DEAD_AT: &str = "microserve-dead-at";
 /// How many times it was delivered before it was published anew, for another attempt.
 const ATTEMPTS: &str = "microserve-attempts";
+/// How many milliseconds it has to wait beyond those that it waits in a queue.
+const LEFT: &str = "microserve-wait-left";
 /// How many times it came back since (RabbitMQ "Quorum Queues", "poison message handling").
 const DELIVERY_COUNT: &str = "x-delivery-count";
 /// Why the broker itself made it a dead letter (RabbitMQ "Dead Letter Exchanges").
@@ -82,11 +85,20 @@ fn header<'d>(delivery: &'d Delivery, key: &str) -> Option<&'d AMQPValue> {
 
 /// A copy to be delivered again once `after` has passed.
 pub(crate) fn retried(properties: &BasicProperties, attempts: u32, after: Duration) -> BasicProperties {
-    let attempts = AMQPValue::LongLongInt(attempts.into());
-    let headers = headers(properties, [(ATTEMPTS, attempts)]);
-    // Rounded up: not before its time.
-    let millis = after.as_nanos().div_ceil(1_000_000).min(u128::from(u32::MAX));
-    copied(properties, headers).with_expiration(ShortString::from(millis.to_string()))
+    let now = after.min(LONGEST);
+    // Both rounded up: not before its time.
+    let millis = |time: Duration| i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX);
+    let (attempts, left) = (AMQPValue::LongLongInt(attempts.into()), AMQPValue::LongLongInt(millis(after - now)));
+    let headers = headers(properties, [(ATTEMPTS, attempts), (LEFT, left)]);
+    copied(properties, headers).with_expiration(ShortString::from(millis(now).to_string()))
+}
+
+/// How long a message that was delivered has yet to wait, and as which attempt: the last queue of delays was not enough.
+pub(crate) fn left(properties: &BasicProperties) -> Option<(Duration, u32)> {
+    let headers = properties.headers().as_ref()?.inner();
+    let AMQPValue::LongLongInt(left) = headers.get(LEFT)? else { return None };
+    let left = Duration::from_millis(u64::try_from(*left).ok().filter(|left| *left > 0)?);
+    Some((left, headers.get(ATTEMPTS).and_then(count).unwrap_or(0)))
 }
 
 /// A copy for the dead-letter queue.
@@ -126,7 +138,7 @@ fn copied(properties: &BasicProperties, headers: FieldTable) -> BasicProperties 
 fn headers<'h>(properties: &BasicProperties, more: impl IntoIterator<Item = (&'h str, AMQPValue)>) -> FieldTable {
     let old = properties.headers().iter().flat_map(|headers| headers.inner().iter());
     let brokers = |key: &str| key == DELIVERY_COUNT || key.contains("death");
-    let ours = [ATTEMPTS, DEAD_REASON, DEAD_AT];
+    let ours = [ATTEMPTS, LEFT, DEAD_REASON, DEAD_AT];
     let kept = old.filter(|(key, _)| !ours.contains(&key.as_str()) && !brokers(key.as_str()));
     let mut all: BTreeMap<_, _> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
     all.extend(more.into_iter().map(|(key, value)| (ShortString::from(key), value)));
@@ -168,5 +180,30 @@ fn count(value: &AMQPValue) -> Option<u32> {
         AMQPValue::ShortShortInt(n) => u32::try_from(n).ok(),
         AMQPValue::ShortShortUInt(n) => Some(n.into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_is_several_that_are_not_too_long() {
+        let (mut properties, mut after, mut waits) =
+            (BasicProperties::default(), Duration::from_secs(8 * 3600), vec![]);
+        loop {
+            properties = retried(&properties, 3, after);
+            waits.push(properties.expiration().as_ref().unwrap().as_str().parse::<u64>().unwrap());
+            let Some((left, attempts)) = left(&properties) else { break };
+            assert_eq!(attempts, 3);
+            after = left;
+        }
+        assert_eq!(waits, [vec![4_096_000; 7], vec![128_000]].concat());
+        assert!(left(&buried(&retried(&properties, 1, Duration::from_secs(5_000)), "enough")).is_none());
+    }
+
+    #[test]
+    fn no_wait_is_too_long_to_be_written_down() {
+        assert!(left(&retried(&BasicProperties::default(), 1, Duration::MAX)).is_some());
     }
 }

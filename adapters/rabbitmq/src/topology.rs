@@ -25,7 +25,10 @@ use crate::error::Failure;
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// Messages wait for their next attempt behind others that wait about as long: the first of these that is long enough.
-const DELAYS: [u64; 7] = [1, 4, 16, 64, 256, 1024, 4096];
+/// Whoever has to wait longer than the last waits there several times.
+const DELAYS: [u64; 7] = [1, 4, 16, 64, 256, 1024, LONGEST.as_secs()];
+/// Nobody waits longer at a time, so nobody waits longer than this behind others.
+pub(crate) const LONGEST: Duration = Duration::from_secs(4096);
 
 /// How often a delivery may come back, because whoever had it vanished, before it is a dead letter. Only a fuse: attempts
 /// are counted in the job's row.

@@ -84,6 +84,28 @@ async fn retries_keep_what_others_wrote() {
 }
 
 #[tokio::test]
+async fn a_wait_longer_than_any_queue_allows_is_waited_to_its_end_and_is_one_attempt() {
+    let broker = shared();
+    let url = broker.vhost();
+    let queue = open(&url).await;
+    let theirs = tutorial(&url).await;
+    // As one is that comes out of the last queue of delays, and has this left.
+    let left = Duration::from_millis(700);
+    let mut headers = FieldTable::default();
+    headers.insert("microserve-attempts".into(), AMQPValue::LongLongInt(2));
+    headers.insert("microserve-wait-left".into(), AMQPValue::LongLongInt(700));
+    let properties = BasicProperties::default().with_message_id("1".into()).with_headers(headers);
+    let started = Instant::now();
+    let sent = theirs.basic_publish("".into(), "video".into(), BasicPublishOptions::default(), b"{}", properties);
+    sent.await.unwrap().await.unwrap();
+    let mut consumer = queue.consume(&QueueName::VIDEO, 1).await.unwrap();
+    let delivery = consumer.next().await.unwrap();
+    assert!(started.elapsed() >= left, "it came after {:?}", started.elapsed());
+    assert_eq!((&*delivery.message.id, delivery.attempt), ("1", 3));
+    delivery.receipt.settle(Settlement::Ack).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_queue_that_was_removed_is_made_again() {
     let broker = shared();
     let url = broker.vhost();
