@@ -58,7 +58,7 @@ impl MySqlAccounts {
     /// the user may not change it or it has other columns of the same names.
     pub async fn migrate(&self, patience: Duration) -> Result<(), AuthError> {
         let mut conn = self.connections.own().await?;
-        migrate::bring_up_to_date(&mut conn, patience).await?;
+        migrate::bring_up_to_date(&self.connections, &mut conn, patience).await?;
         migrate::adopt(&mut conn).await?;
         connections::close(conn).await;
         Ok(())
@@ -137,4 +137,45 @@ fn account((id, email, password, admin, disabled, created_at, changed_at): Row) 
         created_at: Timestamp::from_millisecond(created_at).map_err(|err| AuthError::Internal(err.into()))?,
         password_changed_at: Timestamp::from_millisecond(changed_at).map_err(|err| AuthError::Internal(err.into()))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use microserve_testkit::servers::mariadb::Server;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn look_ups_use_an_index_and_sort_nothing() {
+        let server = Server::start();
+        let url = server.database();
+        let database = url.rsplit('/').next().unwrap();
+        let accounts = MySqlAccounts::open(&url.parse().unwrap()).await.unwrap();
+        accounts.migrate(Duration::from_secs(10)).await.unwrap();
+        // Enough that reading all of them is not the cheapest.
+        server.sql(
+            database,
+            "SET max_recursive_iterations = 5000;
+            INSERT INTO user (email, password, account_id, email_key)
+            WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000)
+            SELECT CONCAT(n, '@example.com'), 'x', LPAD(n, 24, '0'), CONCAT(n, '@example.com') FROM n; ANALYZE TABLE user",
+        );
+        let id = format!("'{:024}'", 7);
+        for (statement, values, index) in [
+            (FIND, vec!["'7@example.com'"], "email_key"),
+            (GET, vec![&*id], "account_id"),
+            (LIST, vec!["''", "20"], "email_key"),
+            (LIST, vec!["'7@example.com'", "20"], "email_key"),
+            (SET_PASSWORD, vec!["'y'", "1", &id], "account_id"),
+            (REHASH, vec!["'y'", &id, "'x'"], "account_id"),
+            (SET_DISABLED, vec!["1", &id], "account_id"),
+            (DELETE, vec![&id], "account_id"),
+        ] {
+            let statement = values.iter().fold(statement.to_owned(), |text, value| text.replacen('?', value, 1));
+            let plan = server.sql(database, &format!("EXPLAIN FORMAT=JSON {statement}"));
+            let plan = plan.replace("\\n", " ");
+            assert!(plan.contains(&format!("\"key\": \"{index}\"")), "{statement}\n{plan}");
+            assert!(!plan.contains("\"ALL\"") && !plan.contains("filesort"), "{statement}\n{plan}");
+        }
+    }
 }

@@ -66,6 +66,11 @@ impl Failure {
         self.source
     }
 
+    /// Whether the server itself has said so.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.number.is_some()
+    }
+
     /// Whether a lock was not given in time.
     pub(crate) fn is_locked(&self) -> bool {
         self.number == Some(1205)

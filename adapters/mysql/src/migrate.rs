@@ -8,9 +8,10 @@ use std::time::Duration;
 use microserve_core::account::{AccountId, Email};
 use microserve_core::clock::{Clock, SystemClock};
 use sqlx::{AssertSqlSafe, MySqlConnection};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::connections::{PATIENCE, within};
+use crate::connections::{Connections, PATIENCE, close, within};
 use crate::error::Failure;
 
 /// The table as others make it. `user` is no reserved word, but looks like one.
@@ -47,7 +48,11 @@ const ADOPT: &str = "UPDATE `user` SET account_id = ?, email_key = ?, created_at
     WHERE id = ? AND (account_id IS NULL OR email_key IS NULL)";
 
 /// Makes the table, or adds what it lacks.
-pub(crate) async fn bring_up_to_date(conn: &mut MySqlConnection, patience: Duration) -> Result<(), Failure> {
+pub(crate) async fn bring_up_to_date(
+    connections: &Connections,
+    conn: &mut MySqlConnection,
+    patience: Duration,
+) -> Result<(), Failure> {
     if Table::look(conn).await?.lacks()?.is_empty() {
         return Ok(());
     }
@@ -58,12 +63,11 @@ pub(crate) async fn bring_up_to_date(conn: &mut MySqlConnection, patience: Durat
     within(PATIENCE, sqlx::query(AssertSqlSafe(waits)).execute(&mut *conn)).await?;
     let table = Table::look(conn).await?;
     if table.0.is_empty() {
-        change(conn, CREATE.to_owned()).await?;
+        change(connections, conn, CREATE.to_owned()).await?;
     }
     let lacks = Table::look(conn).await?.lacks()?;
     if !lacks.is_empty() {
-        // Copying a large table takes its time, which has no limit.
-        change(conn, format!("ALTER TABLE `user` {}", lacks.join(", "))).await?;
+        change(connections, conn, format!("ALTER TABLE `user` {}", lacks.join(", "))).await?;
         info!("brought the table `user` up to date");
     }
     Ok(())
@@ -81,14 +85,33 @@ async fn lock(conn: &mut MySqlConnection, patience: Duration) -> Result<(), Fail
     Err(Failure::busy(format!("somebody else has been migrating the table `user` for more than {patience:?}")))
 }
 
-async fn change(conn: &mut MySqlConnection, statement: String) -> Result<(), Failure> {
-    match sqlx::query(AssertSqlSafe(statement)).execute(conn).await.map_err(Failure::from) {
+/// Changes the table. Copying a large one takes its time, which has no limit but that the server is there.
+async fn change(connections: &Connections, conn: &mut MySqlConnection, statement: String) -> Result<(), Failure> {
+    let change = async { sqlx::query(AssertSqlSafe(statement)).execute(conn).await.map_err(Failure::from) };
+    let outcome = tokio::select! {
+        outcome = change => outcome,
+        gone = until_gone(connections) => Err(gone),
+    };
+    match outcome {
         Err(err) if err.is_denied() => {
             Err(err
                 .about("this user of the database may not make or change the table `user`; let its owner migrate once"))
         }
         Err(err) if err.is_locked() => Err(err.about("a transaction that does not end keeps the table `user` in use")),
         outcome => outcome.map(drop),
+    }
+}
+
+/// Returns why the server can't be reached, once it can't be: a connection on which one waits doesn't tell.
+async fn until_gone(connections: &Connections) -> Failure {
+    loop {
+        sleep(PATIENCE).await;
+        match connections.own().await {
+            Ok(conn) => close(conn).await,
+            // It has no room for us, but it is there.
+            Err(failure) if failure.is_answer() => {}
+            Err(failure) => return failure.about("the database was lost while it changed the table `user`"),
+        }
     }
 }
 
