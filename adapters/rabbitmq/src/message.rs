@@ -199,7 +199,7 @@ mod tests {
             after = left;
         }
         assert_eq!(waits, [vec![4_096_000; 7], vec![128_000]].concat());
-        assert!(left(&buried(&retried(&properties, 1, Duration::from_secs(5_000)), "enough")).is_none());
+        assert!(left(&buried(&retried(&properties, 1, Duration::from_secs(5_000)), Some("enough"), None)).is_none());
     }
 
     #[test]
