@@ -45,7 +45,7 @@ impl Server {
         assert!(self.process.is_none(), "the broker runs");
         let mut process = Guarded::start_in(self.node.environment(), node::broker(), Vec::new());
         let started = Instant::now();
-        while !self.node.greets() {
+        while !self.node.is_up() {
             let late = started.elapsed() > Duration::from_secs(120);
             assert!(!late && !process.has_ended(), "RabbitMQ did not start:\n{}", self.node.log());
             std::thread::sleep(Duration::from_millis(50));

@@ -128,8 +128,17 @@ impl Node {
         format!("amqp://guest:guest@127.0.0.1:{}/{name}", self.port)
     }
 
+    /// Whether it is there, all of it: somebody else's broker may greet on the same port while this one starts.
+    pub(super) fn is_up(&self) -> bool {
+        self.greets() && self.try_eval("rabbit:is_running()").is_ok_and(|value| value == "true")
+    }
+
     /// Has the broker evaluate Erlang; the value of the last expression, as Erlang prints it.
     pub fn eval(&self, expressions: &str) -> String {
+        self.try_eval(expressions).unwrap_or_else(|said| panic!("{expressions}\nfailed: {said}\n{}", self.log()))
+    }
+
+    fn try_eval(&self, expressions: &str) -> Result<String, String> {
         static ASKED: AtomicU32 = AtomicU32::new(0);
         let asker = format!("ask{}x{}@127.0.0.1", std::process::id(), ASKED.fetch_add(1, Ordering::Relaxed));
         let ask = format!(
@@ -145,9 +154,10 @@ impl Node {
         erl.args(["-noinput", "-hidden", "-name", &asker, "-setcookie", COOKIE, "+S", "1:1"]);
         erl.args(["-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-eval", &ask, "-extra", expressions]);
         let output = erl.envs(self.environment()).stdin(Stdio::null()).output().expect("erl can be run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{expressions}\nfailed: {said}\n{}", self.log());
-        String::from_utf8(output.stdout).expect("Erlang writes UTF-8")
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(String::from_utf8(output.stdout).expect("Erlang writes UTF-8"))
     }
 
     /// Whether it speaks AMQP: it answers a client's header with its first method.
