@@ -40,6 +40,7 @@ impl File {
             "filename": &self.meta.filename,
             "metadata": {
                 "job_id": self.meta.job.to_string(),
+                "filename": &self.meta.filename,
                 "content_type": &self.meta.content_type,
                 "sha256": self.sha256.map(|sha256| sha256.to_string()),
             },

@@ -35,7 +35,8 @@ async fn other_drivers_read_what_is_written() {
     assert_eq!(file.get("chunkSize"), Some(&Bson::Int32(CHUNK as i32)));
     assert!(file.get_datetime("uploadDate").is_ok() && file.get_str("filename").unwrap() == "holiday.mp4");
     let metadata = doc! {
-        "job_id": info.meta.job.to_string(), "content_type": "video/mp4", "sha256": info.sha256.to_string(),
+        "job_id": info.meta.job.to_string(), "filename": "holiday.mp4", "content_type": "video/mp4",
+        "sha256": info.sha256.to_string(),
     };
     assert_eq!(file.get_document("metadata").unwrap(), &metadata);
     let chunks = world.collection("fs.chunks").await.find(doc! {}).sort(doc! { "n": 1 }).await.unwrap();
@@ -68,6 +69,32 @@ async fn what_other_drivers_write_is_read_and_never_collected() {
     assert_eq!(world.blobs.list(None, 10).await.unwrap(), []);
     world.blobs.delete(&fid).await.unwrap();
     world.until_clean().await;
+}
+
+#[tokio::test]
+async fn files_of_the_tutorials_services_are_read() {
+    let world = World::start().await;
+    let (files, chunks) = (world.collection("fs.files").await, world.collection("fs.chunks").await);
+    let written = bytes(CHUNK + 7);
+    // As PyMongo's `fs.put(bytes)` has written them over the years: no metadata, no digest or an MD5, no name or none.
+    let date = DateTime::from_millis(1_000);
+    let old = doc! { "filename": null, "md5": "9e107d9d372bb6826bd81d3542a419d6", "length": written.len() as i32 };
+    for known in [old, doc! { "length": written.len() as i64 }] {
+        let fid = Fid::random();
+        for (n, data) in written.chunks(CHUNK).enumerate() {
+            let data = Binary { subtype: BinarySubtype::Generic, bytes: data.to_vec() };
+            let chunk = doc! { "_id": ObjectId::new(), "files_id": id(&fid), "n": n as i32, "data": data };
+            chunks.insert_one(chunk).await.unwrap();
+        }
+        let mut file = doc! { "_id": id(&fid), "chunkSize": CHUNK as i32, "uploadDate": date };
+        file.extend(known);
+        files.insert_one(file).await.unwrap();
+        let info = world.blobs.head(&fid).await.unwrap();
+        assert_eq!((info.size, &*info.meta.filename, info.sha256), (written.len() as u64, "", Sha256([0; 32])));
+        assert_eq!(info.meta.content_type, "application/octet-stream");
+        assert!(world.read(&fid, None).await.unwrap() == written);
+        assert!(world.read(&fid, Some(1..9)).await.unwrap() == written[1..9]);
+    }
 }
 
 #[tokio::test]
