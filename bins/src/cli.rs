@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use crate::config::with_secret_files;
@@ -76,8 +77,17 @@ fn parsed<C: Parser>() -> Result<C, Failure> {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         say(&format!("microserve: internal error at {place}"));
     }));
-    let matches = with_secret_files(C::command())?.get_matches();
-    C::from_arg_matches(&matches).map_err(|err| err.exit())
+    let matches = with_secret_files(C::command())?.try_get_matches();
+    matches.and_then(|matches| C::from_arg_matches(&matches)).map_err(|err| without_secrets(err).exit())
+}
+
+/// A complaint about a URL does not repeat it: it may hold a password.
+fn without_secrets(mut err: clap::Error) -> clap::Error {
+    let is_url = matches!(err.get(ContextKind::InvalidArg), Some(ContextValue::String(arg)) if arg.ends_with("<URL>"));
+    if is_url && err.get(ContextKind::InvalidValue).is_some() {
+        err.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+    }
+    err
 }
 
 fn ended(outcome: Outcome) -> ExitCode {

@@ -26,7 +26,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn a_secret_can_come_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("queue");
+    let (file, data) = (folder.path().join("queue"), folder.path().to_str().unwrap());
     std::fs::write(&file, "amqps://anna:hunter2@broker.example.com/\n").unwrap();
     let file = file.to_str().unwrap();
     for exe in [GATEWAY, CONVERTER, NOTIFIER] {
@@ -40,6 +40,17 @@ fn a_secret_can_come_from_a_file() {
     // Behind a subcommand, too.
     let shown = said(&run(AUTH, &["serve", "--print-config"], &[("MICROSERVE_ACCOUNTS_FILE", file)]));
     assert!(shown.contains("@broker.example.com") && !shown.contains("hunter2"), "{shown}");
+    // A URL that is none is not repeated: it may be a URL with a slip of the pen.
+    for slip in ["hunter2", "//anna:hunter2@broker", "amqps//anna:hunter2@broker", "anna:hunter2@broker/x"] {
+        std::fs::write(file, slip).unwrap();
+        for variable in ["MICROSERVE_QUEUE_FILE", "MICROSERVE_QUEUE"] {
+            let value = if variable.ends_with("_FILE") { file } else { slip };
+            let output =
+                run(NOTIFIER, &["--ops-listen", "127.0.0.1:0"], &[(variable, value), ("MICROSERVE_DATA", data)]);
+            assert!(!output.status.success() && !said(&output).contains("hunter2"), "{}", said(&output));
+            assert!(said(&output).contains("queue"), "{}", said(&output));
+        }
+    }
     let missing = run(NOTIFIER, &[], &[("MICROSERVE_MAILER_FILE", "/nowhere/mailer")]);
     assert_eq!(missing.status.code(), Some(1));
     assert!(said(&missing).contains("can't read the secret in /nowhere/mailer"), "{}", said(&missing));

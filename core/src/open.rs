@@ -46,6 +46,10 @@ impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, others) = split_hosts(self.expose());
         let Ok(mut url) = Url::parse(&first) else { return f.write_str("…") };
+        // Its slashes were forgotten: what looks like a scheme is a user, perhaps, and what follows is a password.
+        if url.cannot_be_a_base() && url.path().contains('@') {
+            return f.write_str("…");
+        }
         if url.password().is_some() && url.set_password(Some("…")).is_err() {
             return write!(f, "{}:…", self.scheme);
         }
@@ -103,5 +107,7 @@ mod tests {
             assert!(shown.contains("broker:5672"), "{shown}");
         }
         assert!(url.expose().contains("hunter2"));
+        assert_eq!("anna:hunter2@broker/x".parse::<SecretUrl>().unwrap().to_string(), "…");
+        assert_eq!("native:".parse::<SecretUrl>().unwrap().to_string(), "native:");
     }
 }
