@@ -1,7 +1,7 @@
 //! What is left when everything has healed: nothing lost, nothing doubled, nothing that nobody asked for.
 //!
 //! Acknowledged is what a client was told (202). Lost: acknowledged, and without an MP3 of its own in the end. Duplicated:
-//! a job with more than one committed MP3. Unexpected: an MP3 of no accepted job. Recovered: accepted, although its client
+//! a job whose owner was ever told of more than one MP3, by mail or by the job. Unexpected: an MP3 of no accepted job. Recovered: accepted, although its client
 //! saw an error.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,10 +85,7 @@ pub async fn verdict(
     for job in &jobs {
         let id = job["job_id"].as_str().unwrap();
         let job = client.until_final(id, left()).await;
-        if job["status"] != "done" {
-            println!("not done: {job}");
-            continue;
-        }
+        assert_eq!(job["status"], "done", "accepted, and without an MP3: {job}");
         let fid = job["mp3_fid"].as_str().unwrap().to_owned();
         let mp3 = cluster.folder.path().join("one.mp3");
         client.download(&fid, &mp3).await;
@@ -122,20 +119,17 @@ async fn blobs(
     let client = mongodb::Client::with_uri_str(servers.mongod.url()).await.unwrap();
     let files = client.database(&format!("{}mp3s", cluster.prefix)).collection::<Document>("fs.files");
     let files: Vec<Document> = files.find(doc! {}).await.unwrap().try_collect().await.unwrap();
-    let mut committed = BTreeMap::<&str, usize>::new();
+    let mut committed = 0;
     for file in &files {
         let job = file.get_document("metadata").unwrap().get_str("job_id").unwrap();
-        match fids.get_key_value(job) {
+        match fids.get(job) {
             None if counts.aside.lock().unwrap().iter().any(|id| id == job) => {}
             None => verdict.unexpected += 1,
-            Some((job, fid)) if file.get_object_id("_id").unwrap().to_hex() == *fid => {
-                *committed.entry(job).or_default() += 1;
-            }
+            Some(fid) if file.get_object_id("_id").unwrap().to_hex() == *fid => committed += 1,
             Some(_) => verdict.to_be_collected += 1,
         }
     }
-    verdict.duplicated = committed.values().filter(|count| **count > 1).count();
-    assert_eq!(committed.len(), fids.len(), "the MP3 of every job lies in the store");
+    assert_eq!(committed, fids.len(), "the MP3 of every job lies in the store");
 }
 
 /// A mail for every final job, as far as it is not still in the hands of a killed notifier.
@@ -159,19 +153,28 @@ async fn mails(
         assert!(started.elapsed() < patience, "{sent} mails are sent and {in_hand} in hand, of {}", fids.len());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    let mut by_fid = BTreeMap::<String, Vec<String>>::new();
-    for mail in servers.mails.mails().into_iter().skip(cluster.mails_before) {
-        let fid = mail.message.lines().find_map(|line| line.trim_end().strip_prefix("File ID: ")).unwrap();
-        if mail.to.iter().any(|to| to == ANNA) {
-            by_fid.entry(fid.to_owned()).or_default().push(mail.message.clone());
+    // Whatever a job's owner was ever told of: by mail, and by the job itself, now and at the first look.
+    let mut told: BTreeMap<_, _> = fids.iter().map(|(job, fid)| (job.clone(), BTreeSet::from([fid.clone()]))).collect();
+    for job in client.jobs().await {
+        if let (Some(id), Some(fid)) = (job["job_id"].as_str(), job["mp3_fid"].as_str()) {
+            told.entry(id.to_owned()).or_default().insert(fid.to_owned());
         }
     }
-    for (fid, mails) in &by_fid {
-        verdict.repeated += mails.len() - 1;
-        assert!(mails.iter().all(|mail| *mail == mails[0]), "a mail about {fid} is repeated in other words");
-        assert!(fids.values().any(|known| known == fid), "a mail about a file that is nobody's");
+    let mut by_job = BTreeMap::<String, Vec<String>>::new();
+    let mails = servers.mails.mails().into_iter().skip(cluster.mails_before);
+    for mail in mails.filter(|mail| mail.to.iter().any(|to| to == ANNA)) {
+        let word = |begin: &str| mail.message.lines().find_map(|line| line.trim_end().strip_prefix(begin));
+        let job = word("Message-ID: <").unwrap().split('.').next().unwrap().to_owned();
+        assert!(fids.contains_key(&job), "a mail about a job that nobody has: {}", mail.message);
+        told.entry(job.clone()).or_default().insert(word("File ID: ").unwrap().to_owned());
+        by_job.entry(job).or_default().push(mail.message);
     }
-    verdict.mails = by_fid.len();
+    verdict.duplicated = told.values().filter(|fids| fids.len() > 1).count();
+    for (job, mails) in &by_job {
+        verdict.repeated += mails.len() - 1;
+        assert!(mails.iter().all(|mail| *mail == mails[0]), "the mail of job {job} is repeated in other words");
+    }
+    verdict.mails = by_job.len();
     assert!(verdict.mails + verdict.in_hand >= fids.len(), "{verdict}");
 }
 
