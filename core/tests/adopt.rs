@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "test code")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
 use microserve_core::account::AccountId;
 use microserve_core::blob::{BlobMeta, BlobStore, Fid};
 use microserve_core::conformance::faulty::{Fault, Faulty, Script};
 use microserve_core::conformance::transcoder::wav;
 use microserve_core::convert::Convert;
-use microserve_core::job::{Job, JobId, JobStore, MailState, Policy, State};
+use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, MailState, Policy, State};
 use microserve_core::memory::{FakeTranscoder, MemoryBlobs, MemoryJobs, MemoryMailer, MemoryQueue};
 use microserve_core::notify::Notify;
 use microserve_core::queue::{Message, Settlement};
@@ -218,6 +221,82 @@ async fn messages_about_nothing_are_dead_letters() {
     }
     let job = world.job(job.id).await;
     assert!(matches!(job.state, State::Queued { .. }) && job.attempt == 0, "it waits for a better MP3: {job:?}");
+}
+
+/// A store in which others act just before and just after us.
+struct Crowded {
+    inner: Arc<MemoryJobs>,
+    /// The same job is inserted by another delivery, between our look and our insert.
+    duplicate: bool,
+    /// Our commit's answer is lost, and the job has been mailed before we look again.
+    hurried: AtomicBool,
+}
+
+#[async_trait]
+impl JobStore for Crowded {
+    async fn insert(&self, job: &Job) -> Result<(), JobError> {
+        if self.duplicate {
+            self.inner.insert(job).await?;
+        }
+        self.inner.insert(job).await
+    }
+
+    async fn update(&self, job: Job) -> Result<Job, JobError> {
+        let updated = self.inner.update(job).await?;
+        if updated.state != State::Done || !self.hurried.swap(false, Ordering::Relaxed) {
+            return Ok(updated);
+        }
+        let (now, policy) = (TokioClock::start().now(), Policy::default());
+        let sending = self.inner.update(updated.start_mail(now, &policy).unwrap()).await?;
+        self.inner.update(sending.mail_sent(now, &policy).unwrap()).await?;
+        Err(JobError::Unavailable("the answer is lost".into()))
+    }
+
+    async fn get(&self, id: JobId) -> Result<Option<Job>, JobError> {
+        self.inner.get(id).await
+    }
+
+    async fn remove(&self, job: &Job) -> Result<(), JobError> {
+        self.inner.remove(job).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<Vec<Job>, JobError> {
+        self.inner.list(query).await
+    }
+
+    async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError> {
+        self.inner.due(before, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), JobError> {
+        self.inner.ping().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_deliveries_at_once_make_one_job() {
+    let world = World::new(&Script::new());
+    let video = world.foreign(&world.videos, wav(1, 4410)).await;
+    let jobs = Arc::new(Crowded { inner: world.jobs.clone(), duplicate: true, hurried: AtomicBool::new(false) });
+    let convert = Convert { jobs, ..world.convert.clone() };
+    let message = json!({"video_fid": video.to_string(), "mp3_fid": null, "username": ANNA});
+    assert_eq!(world.deliver(&convert, &message).await, Settlement::Ack);
+    assert_eq!(world.job(JobId::from_bytes(*video.as_bytes())).await.state, State::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_is_lost_keeps_its_mp3() {
+    let world = World::new(&Script::new());
+    let job = world.queued().await;
+    let theirs = world.foreign(&world.mp3s, b"ID3 theirs".to_vec()).await;
+    let jobs = Arc::new(Crowded { inner: world.jobs.clone(), duplicate: false, hurried: AtomicBool::new(true) });
+    let notify = Notify { jobs, ..world.notify.clone() };
+    let message = json!({
+        "video_fid": job.video.to_string(), "mp3_fid": theirs.to_string(), "username": ANNA, "job_id": job.id.to_string(),
+    });
+    assert_eq!(world.deliver(&notify, &message).await, Settlement::Ack);
+    let done = world.job(job.id).await;
+    assert_eq!(world.our_mp3s(&[theirs]).await, [*done.mp3().unwrap()], "the MP3 that was committed is there");
 }
 
 /// Each operation fails once, before it is done or after it: in the end there is one MP3 and a mail.
