@@ -8,7 +8,7 @@ use microserve_core::transcode::{TrackInfo, TranscodeError};
 use crate::codec::Codec;
 use crate::input::Input;
 use crate::sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};
-use crate::span::Span;
+use crate::span::{Moment, Span};
 use crate::tags::Tags;
 
 mod adts;
@@ -45,6 +45,9 @@ pub(crate) struct Track {
     pub(crate) estimated: bool,
     /// What is played of the decoded sound: parts in the order of time that don't overlap.
     pub(crate) played: Vec<Part>,
+    /// When the first sound or picture of the file is due, on the clock of [`Packet::time`]. `None`: with the first
+    /// packet.
+    pub(crate) begins: Option<Moment>,
 }
 
 /// A part of a track.
@@ -53,12 +56,14 @@ pub(crate) struct Part {
     pub(crate) start: Span,
     /// `None`: to the end.
     pub(crate) length: Option<Span>,
+    /// Silence before it.
+    pub(crate) pause: Span,
 }
 
 impl Part {
     /// All that follows a moment.
     fn from(start: Span) -> Self {
-        Self { start, length: None }
+        Self { start, ..Self::default() }
     }
 }
 
@@ -73,7 +78,7 @@ impl Track {
 
     fn audio(info: TrackInfo, codec: Codec) -> Self {
         let played = vec![Part::default()];
-        Self { info, codec, encrypted: false, preferred: true, estimated: false, played }
+        Self { info, codec, encrypted: false, preferred: true, estimated: false, played, begins: None }
     }
 
     pub(crate) fn is_audio(&self) -> bool {
@@ -114,6 +119,9 @@ pub(crate) enum Read {
 #[derive(Default)]
 pub(crate) struct Packet {
     pub(crate) data: Vec<u8>,
+    /// When the first sample that it decodes to is due, whether that is heard or not, on the container's clock. `None`:
+    /// right behind the packet before.
+    pub(crate) time: Option<Moment>,
     /// So much of the sound it decodes to is not to be heard: at its start,
     pub(crate) trim_start: Span,
     /// and at its end.
@@ -126,7 +134,7 @@ impl Packet {
     /// Makes it an empty packet without trims.
     fn clear(&mut self) {
         self.data.clear();
-        (self.trim_start, self.trim_end, self.at_most) = (Span::ZERO, Span::ZERO, None);
+        (self.time, self.trim_start, self.trim_end, self.at_most) = (None, Span::ZERO, Span::ZERO, None);
     }
 }
 

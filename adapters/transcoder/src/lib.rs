@@ -43,10 +43,10 @@ mod input;
 mod lame;
 mod native;
 mod output;
-mod played;
 mod sniff;
 mod span;
 mod tags;
+mod timeline;
 
 pub use native::{Limits, NativeTranscoder};
 pub use sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};

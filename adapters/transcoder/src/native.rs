@@ -11,7 +11,7 @@ use crate::decode::{self, Decoder};
 use crate::demux::{self, Opened, Packet, Read, Track};
 use crate::input::Input;
 use crate::output::Output;
-use crate::played::Played;
+use crate::timeline::{Block, Piece, Timeline};
 
 /// Turns the sound of videos into MP3s.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,18 +73,20 @@ impl Transcoder for NativeTranscoder {
         opened.packets.select(chosen);
         let mut run = Run {
             decoder: decoder_of(&track)?,
-            played: Played::new(&track),
+            timeline: Timeline::new(&track),
             longest: self.longest(bytes),
             output: Output::new(sink, head, options),
             track,
             pcm: Pcm::default(),
+            silence: Pcm::default(),
             last_frames: 0,
             decoded: 0,
             lost: 0,
             bytes: 0,
             seconds: 0.0,
         };
-        run.all(&mut opened, bytes, progress)?;
+        let duration = run.track.info.duration;
+        run.all(&mut opened, bytes, &mut Reporter { progress, duration, at: 0.0, packets: 0 })?;
 
         let mut source = describe(&opened, Some(chosen));
         let info = &mut source.tracks[chosen];
@@ -171,11 +173,13 @@ impl Longest {
 struct Run<'a> {
     track: Track,
     decoder: Box<dyn Decoder>,
-    played: Played,
+    timeline: Timeline,
     longest: Longest,
     output: Output<'a>,
     /// The last block.
     pcm: Pcm,
+    /// Silence of the same kind.
+    silence: Pcm,
     /// Samples that the last packet decoded to.
     last_frames: usize,
     decoded: u64,
@@ -186,8 +190,33 @@ struct Run<'a> {
     seconds: f64,
 }
 
-/// Seconds of sound, and packets, between two reports of the progress.
-const REPORT: (f64, u32) = (0.5, 64);
+/// Tells the caller how far a conversion is, several times a second of work.
+struct Reporter<'a> {
+    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    duration: Option<f64>,
+    /// Seconds of sound when it last told.
+    at: f64,
+    /// Packets since.
+    packets: u32,
+}
+
+impl Reporter<'_> {
+    /// Seconds of sound, and packets, between two reports.
+    const EVERY: (f64, u32) = (0.5, 64);
+
+    /// A packet was dealt with, or something else that may be a good deal of work.
+    fn count(&mut self, seconds: f64, small: bool) -> Result<(), TranscodeError> {
+        self.packets += if small { 1 } else { Self::EVERY.1 };
+        if self.packets < Self::EVERY.1 && seconds - self.at < Self::EVERY.0 {
+            return Ok(());
+        }
+        (self.packets, self.at) = (0, seconds);
+        match (self.progress)(Progress { position: seconds, duration: self.duration }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(TranscodeError::Cancelled),
+        }
+    }
+}
 
 /// So many more packets may be lost than decoded before it is clear that waiting for better ones is no use.
 const MOST_LOST: u64 = 10_000;
@@ -195,47 +224,32 @@ const MOST_LOST: u64 = 10_000;
 const MOST_BYTES: u64 = 4;
 
 impl Run<'_> {
-    fn all(
-        &mut self,
-        opened: &mut Opened<'_>,
-        bytes: u64,
-        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<(), TranscodeError> {
-        let duration = self.track.info.duration;
-        let (mut packet, mut reported, mut packets) = (Packet::default(), 0.0, 0);
-        loop {
-            match guarded(|| opened.packets.next(&mut packet))?? {
+    fn all(&mut self, opened: &mut Opened<'_>, bytes: u64, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
+        let mut packet = Packet::default();
+        while !self.timeline.is_over() {
+            let small = match guarded(|| opened.packets.next(&mut packet))?? {
                 Read::Packet => {
                     self.bytes += packet.data.len() as u64;
                     if self.bytes > bytes.saturating_mul(MOST_BYTES).saturating_add(1 << 20) {
                         let detail = "its packets are the same bytes over and over".to_owned();
                         return Err(TranscodeError::Corrupt { detail });
                     }
-                    self.packet(&packet)?;
-                    packets += 1;
+                    self.packet(&packet, reporter)?;
+                    true
                 }
-                // Each of these may have been a good deal of work.
-                Read::Nothing => packets = REPORT.1,
+                Read::Nothing => false,
                 Read::Decoder(track) => {
                     self.decode_as(*track)?;
-                    packets = REPORT.1;
+                    false
                 }
                 Read::Changed(track) => {
-                    self.played = Played::new(&track);
+                    self.timeline = Timeline::new(&track);
                     self.decode_as(*track)?;
-                    packets = REPORT.1;
+                    false
                 }
                 Read::End => break,
-            }
-            if packets >= REPORT.1 || self.seconds - reported >= REPORT.0 {
-                (packets, reported) = (0, self.seconds);
-                if progress(Progress { position: self.seconds, duration }).is_break() {
-                    return Err(TranscodeError::Cancelled);
-                }
-            }
-            if self.played.is_over() {
-                break;
-            }
+            };
+            reporter.count(self.seconds, small)?;
         }
         // A decoder that is fed with something else's bytes fails most of the time: what it makes then is noise.
         if self.decoded == 0 || self.lost > self.decoded {
@@ -250,7 +264,7 @@ impl Run<'_> {
         TranscodeError::Corrupt { detail }
     }
 
-    fn packet(&mut self, packet: &Packet) -> Result<(), TranscodeError> {
+    fn packet(&mut self, packet: &Packet, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
         match guarded(|| self.decoder.decode(&packet.data, &mut self.pcm))? {
             Ok(()) => {
                 decode::check(&self.pcm, &self.track.info.codec)?;
@@ -273,11 +287,37 @@ impl Run<'_> {
             let most = usize::try_from(most.frames(self.pcm.rate)).unwrap_or(usize::MAX);
             self.pcm.retain(std::slice::from_ref(&(0..most)));
         }
-        let trims = (packet.trim_start.frames(self.pcm.rate), packet.trim_end.frames(self.pcm.rate));
-        self.played.cut(&mut self.pcm, trims);
-        self.seconds += self.pcm.frames() as f64 / f64::from(self.pcm.rate);
-        self.longest.check(self.seconds)?;
-        self.output.push(&self.pcm)
+        let (frames, rate) = (self.pcm.frames(), self.pcm.rate);
+        let trims = (packet.trim_start.frames(rate), packet.trim_end.frames(rate));
+        let pieces = self.timeline.place(&Block { frames, rate, trims, time: packet.time });
+        for piece in pieces.to_vec() {
+            match piece {
+                Piece::Silence(frames) => self.silence(frames, reporter)?,
+                Piece::Sound(range) => {
+                    self.seconds += range.len() as f64 / f64::from(rate);
+                    self.longest.check(self.seconds)?;
+                    self.output.push(&self.pcm, range)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Silence, up to hours of it.
+    fn silence(&mut self, frames: u64, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
+        let rate = self.pcm.rate;
+        self.longest.check(self.seconds + frames as f64 / f64::from(rate))?;
+        self.silence.reset(rate, &self.pcm.speakers);
+        let (mut left, before) = (frames, self.seconds);
+        while left > 0 {
+            let some = left.min(rate.into());
+            self.silence.silence(some as usize);
+            self.output.push(&self.silence, 0..some as usize)?;
+            left -= some;
+            self.seconds = before + (frames - left) as f64 / f64::from(rate);
+            reporter.count(self.seconds, true)?;
+        }
+        Ok(())
     }
 
     /// From here on packets are those of another track.

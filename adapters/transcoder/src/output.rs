@@ -1,5 +1,7 @@
 //! Sound on its way into the MP3: mixed, resampled if need be, encoded.
 
+use std::ops::Range;
+
 use microserve_core::transcode::{Options, Quality, Sink, TranscodeError};
 
 use crate::audio::Pcm;
@@ -43,9 +45,9 @@ impl<'a> Output<'a> {
         Self { quality, mono, stage, mixer: None, resampler: None, mixed: Vec::new() }
     }
 
-    /// Appends a block.
-    pub(crate) fn push(&mut self, pcm: &Pcm) -> Result<(), TranscodeError> {
-        if pcm.frames() == 0 {
+    /// Appends these samples of a block.
+    pub(crate) fn push(&mut self, pcm: &Pcm, range: Range<usize>) -> Result<(), TranscodeError> {
+        if range.is_empty() {
             return Ok(());
         }
         if let Stage::Waiting(parts) = &mut self.stage {
@@ -68,7 +70,7 @@ impl<'a> Output<'a> {
             Some(mixer) if mixer.takes(pcm) => self.mixer.insert(mixer),
             _ => self.mixer.insert(Mixer::new(&pcm.speakers, *channels)),
         };
-        mixer.mix(pcm, 0..pcm.frames(), &mut self.mixed);
+        mixer.mix(pcm, range, &mut self.mixed);
         match &mut self.resampler {
             Some(resampler) => resampler.push(&self.mixed, &mut |planes: &[&[f32]]| writer.push(planes)),
             None => {

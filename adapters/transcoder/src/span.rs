@@ -1,4 +1,4 @@
-//! Lengths of time as containers write them: ticks of a clock.
+//! Lengths of time and moments as containers write them: ticks of a clock.
 
 /// A length of time in ticks of a clock. Turned into samples only when the rate is known, which for HE-AAC is after
 /// decoding.
@@ -26,6 +26,11 @@ impl Span {
         Self::new(nanos, 1_000_000_000)
     }
 
+    /// What is left of it without another one of the same clock, or nothing.
+    pub(crate) fn less(self, other: Self) -> Self {
+        Self { ticks: self.ticks.saturating_sub(other.ticks), ..self }
+    }
+
     /// The number of samples at a rate, rounded to the nearest.
     pub(crate) fn frames(self, rate: u32) -> u64 {
         let per_second = u128::from(self.per_second);
@@ -38,9 +43,47 @@ impl Span {
     }
 }
 
+/// A moment on a clock, in ticks: containers' clocks may begin anywhere, and priming lies before their zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    ticks: i64,
+    per_second: u64,
+}
+
+impl Default for Moment {
+    fn default() -> Self {
+        Self { ticks: 0, per_second: 1 }
+    }
+}
+
+impl Moment {
+    /// `per_second` of zero gives the clock's zero.
+    pub(crate) fn new(ticks: i64, per_second: u64) -> Self {
+        if per_second == 0 { Self::default() } else { Self { ticks, per_second } }
+    }
+
+    /// The moment in samples at a rate, rounded to the nearest.
+    pub(crate) fn frames(self, rate: u32) -> i64 {
+        let per_second = i128::from(self.per_second);
+        let frames = (i128::from(self.ticks) * i128::from(rate) * 2 + per_second).div_euclid(per_second * 2);
+        i64::try_from(frames).unwrap_or(if frames < 0 { i64::MIN } else { i64::MAX })
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        self.ticks as f64 / self.per_second as f64
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Span;
+    use super::{Moment, Span};
+
+    #[test]
+    fn moments_before_zero_are_rounded_alike() {
+        assert_eq!(Moment::new(-6_500_000, 1_000_000_000).frames(48_000), -312);
+        assert_eq!(Moment::new(i64::MIN, 1).frames(192_000), i64::MIN);
+        assert_eq!(Moment::new(5, 0), Moment::default());
+    }
 
     #[test]
     fn frames_are_rounded() {

@@ -11,14 +11,14 @@ use microserve_core::transcode::TranscodeError;
 use super::{LARGEST_PACKET, Opened, Packet, Packets, Read, corrupt};
 use crate::input::Input;
 use crate::sniff::Container;
-use crate::span::Span;
+use crate::span::{Moment, Span};
 use crate::tags::Tags;
 
 mod ebml;
 mod headers;
 mod lacing;
 
-use ebml::{Element, element_at, id, signed, vint};
+use ebml::{Element, element_at, id, signed, unsigned, vint};
 use headers::TrackEntry;
 
 /// No element of the headers is larger that is read as a whole.
@@ -27,6 +27,11 @@ const LARGEST_HEADER: u64 = 8 * 1024 * 1024;
 const MOST_HEADERS: usize = 10_000;
 /// No more elements come between two blocks of a track: a file with more was made to keep somebody busy.
 const MOST_BETWEEN: usize = 1_000_000;
+
+/// Elements at the start of the first cluster among which every track's first block is looked for.
+const FIRST_BLOCKS: usize = 256;
+/// Nanoseconds of a tick, unless the file says otherwise.
+const MILLISECOND: u64 = 1_000_000;
 
 /// Damaged places in a file behind which it is read on.
 const MOST_DAMAGE: u32 = 10_000;
@@ -42,6 +47,11 @@ struct Matroska<'a> {
     frames: VecDeque<Range<usize>>,
     /// What is to be cut off the sound of the block's last frame.
     padding: i64,
+    /// When the cluster begins, in ticks, and the block's first frame, until that has been given out.
+    cluster: i64,
+    time: Option<Moment>,
+    /// Nanoseconds of a tick.
+    tick: u64,
     /// How often the next cluster had to be looked for.
     damage: u32,
 }
@@ -49,7 +59,7 @@ struct Matroska<'a> {
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let segment = segment(&mut input)?;
     let (mut tags, mut tracks, mut title) = (Tags::default(), Vec::new(), Tags::default());
-    let (mut duration, mut tags_at) = (None, None);
+    let (mut duration, mut tick, mut tags_at) = (None, MILLISECOND, None);
     let mut at = segment;
     for _ in 0..MOST_HEADERS {
         let Some(element) = element_at(&mut input, at)? else { break };
@@ -61,7 +71,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
             id::SEEK_HEAD => {
                 tags_at = headers::seek(&whole(&mut input, &element)?, id::TAGS).map(|at| segment.saturating_add(at));
             }
-            id::INFO => duration = headers::info(&whole(&mut input, &element)?, &mut title),
+            id::INFO => (duration, tick) = headers::info(&whole(&mut input, &element)?, &mut title),
             id::TRACKS => tracks = headers::tracks(&whole(&mut input, &element)?),
             id::TAGS => headers::tags(&whole(&mut input, &element)?, &mut tags),
             id::ATTACHMENTS => headers::cover(&mut input, &element, &mut tags)?,
@@ -79,13 +89,27 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     if tracks.is_empty() {
         return Err(corrupt("its list of tracks is missing"));
     }
-    for track in tracks.iter_mut().filter(|entry| entry.track.is_audio()) {
-        track.track.info.duration = duration;
-    }
-    let shown = tracks.iter().map(|entry| entry.track.clone()).collect();
     let (block, frames) = (Vec::new(), VecDeque::new());
-    let packets = Box::new(Matroska { input, tracks, chosen: 0, at, block, frames, padding: 0, damage: 0 });
-    Ok(Opened { container: Container::Matroska, tracks: shown, tags, packets })
+    let (chosen, padding, cluster, time, damage) = (0, 0, 0, None, 0);
+    let mut packets =
+        Box::new(Matroska { input, tracks, chosen, at, block, frames, padding, cluster, time, tick, damage });
+    let begins = packets.begins()?;
+    for entry in packets.tracks.iter_mut().filter(|entry| entry.track.is_audio()) {
+        (entry.track.info.duration, entry.track.begins) = (duration, begins);
+    }
+    let tracks = packets.tracks.iter().map(|entry| entry.track.clone()).collect();
+    Ok(Opened { container: Container::Matroska, tracks, tags, packets })
+}
+
+/// The number of a block's track, the block's time in ticks of its cluster, and what follows (RFC 9559, 10.1).
+fn block_head(head: &[u8]) -> Option<(u64, i16, &[u8])> {
+    let (number, length) = vint(head)?;
+    let [t0, t1, rest @ ..] = head.get(length..)? else { return None };
+    Some((number, i16::from_be_bytes([*t0, *t1]), rest))
+}
+
+fn moment(nanos: i64) -> Moment {
+    Moment::new(nanos, 1_000_000_000)
 }
 
 /// Where the body of the segment begins.
@@ -125,6 +149,10 @@ impl Packets for Matroska<'_> {
             match (element.id, element.end()) {
                 // Gone into, not skipped: their sizes may be unknown, and their ends don't matter.
                 (id::SEGMENT | id::CLUSTER, _) => self.at = element.body,
+                (id::TIMESTAMP, Some(end)) => {
+                    self.at = end;
+                    self.cluster = self.timestamp(&element)?;
+                }
                 (id::SIMPLE_BLOCK, Some(end)) => {
                     self.at = end;
                     self.read_block(element.body, end)?;
@@ -144,8 +172,51 @@ impl Packets for Matroska<'_> {
 }
 
 impl Matroska<'_> {
+    /// When the first picture or sound is due: looked for at the start of the first cluster, where every track that
+    /// begins with the file has its first block.
+    fn begins(&mut self) -> Result<Option<Moment>, TranscodeError> {
+        let (mut at, mut cluster, mut earliest, mut seen) = (self.at, 0, None, Vec::new());
+        for _ in 0..FIRST_BLOCKS {
+            let Some(element) = element_at(&mut self.input, at)? else { break };
+            at = match (element.id, element.end()) {
+                (id::CLUSTER | id::BLOCK_GROUP, _) => element.body,
+                (_, Some(end)) => end,
+                _ => break,
+            };
+            match element.id {
+                id::TIMESTAMP => cluster = self.timestamp(&element)?,
+                id::SIMPLE_BLOCK | id::BLOCK => {
+                    let head = self.input.vec_at(element.body, 12)?;
+                    let Some((number, time, _)) = block_head(&head) else { break };
+                    let Some(entry) = self.tracks.iter().find(|entry| entry.number == number) else { continue };
+                    if !matches!(entry.track.info.kind.as_str(), "audio" | "video") || seen.contains(&number) {
+                        continue;
+                    }
+                    seen.push(number);
+                    let moment = self.nanos(cluster, time);
+                    earliest = Some(earliest.map_or(moment, |earliest: i64| earliest.min(moment)));
+                }
+                _ => {}
+            }
+        }
+        Ok(earliest.map(moment))
+    }
+
+    /// A block's time in nanoseconds.
+    fn nanos(&self, cluster: i64, time: i16) -> i64 {
+        let tick = i64::try_from(self.tick).unwrap_or(i64::MAX);
+        cluster.saturating_add(time.into()).saturating_mul(tick)
+    }
+
+    /// What a cluster's timestamp says, in ticks.
+    fn timestamp(&mut self, element: &Element) -> Result<i64, TranscodeError> {
+        let body = self.input.vec_at(element.body, element.size.unwrap_or(0).min(8))?;
+        Ok(i64::try_from(unsigned(&body)).unwrap_or(i64::MAX))
+    }
+
     fn give(&mut self, frame: Range<usize>, packet: &mut Packet) {
         packet.clear();
+        packet.time = self.time.take();
         if let Some(track) = self.tracks.get(self.chosen) {
             packet.data.extend_from_slice(&track.stripped);
         }
@@ -185,14 +256,13 @@ impl Matroska<'_> {
 
     /// Reads a block if it is the chosen track's.
     fn read_block(&mut self, start: u64, end: u64) -> Result<(), TranscodeError> {
-        // The track's number, a time of two bytes and a byte of flags.
         let head = self.input.vec_at(start, 12.min(end - start))?;
-        let Some((number, length)) = vint(&head) else { return Ok(()) };
-        let Some(flags) = head.get(length + 2) else { return Ok(()) };
-        if self.tracks.get(self.chosen).is_none_or(|entry| entry.number != number) {
-            return Ok(());
-        }
-        let body = start + length as u64 + 3;
+        let Some((number, time, rest)) = block_head(&head) else { return Ok(()) };
+        let Some(entry) = self.tracks.get(self.chosen).filter(|entry| entry.number == number) else { return Ok(()) };
+        let [flags, ..] = *rest else { return Ok(()) };
+        // What the decoder makes first is before the block's time by the delay (RFC 9559, 5.1.4.1.25).
+        self.time = Some(moment(self.nanos(self.cluster, time).saturating_sub(entry.delay)));
+        let body = start + (head.len() - rest.len()) as u64 + 1;
         let size = end - body;
         if size > LARGEST_PACKET {
             return Err(corrupt("a block is larger than any block of audio can be"));

@@ -8,6 +8,7 @@ use microserve_core::transcode::TranscodeError;
 use super::{Opened, Packet, Packets, Read, corrupt};
 use crate::input::Input;
 use crate::sniff::Container;
+use crate::span::Moment;
 
 mod boxes;
 mod edits;
@@ -44,7 +45,22 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     for trak in children(&mut input, &moov)?.iter().filter(|b| &b.kind == b"trak").take(MOST_TRACKS) {
         tracks.push(TrackBox::read(&mut input, trak, movie_scale, gapless)?);
     }
+    // Players begin with whatever comes first.
+    let shown = |track: &&TrackBox| matches!(track.track.info.kind.as_str(), "audio" | "video");
+    if let Some(pause) = tracks.iter().filter(shown).map(|track| track.pause).min_by_key(|pause| pause.ticks) {
+        tracks.iter_mut().filter(|track| track.track.is_audio()).for_each(|track| track.start_earlier(pause));
+    }
     let fragments = Fragments::new(&mut input, &moov)?;
+    // Without samples in the headers, the fragments tell when each track begins.
+    let starts = fragments.beginnings(&mut input)?;
+    let start = |track: &TrackBox| {
+        let (_, ticks) = starts.iter().find(|(id, _)| *id == track.id)?;
+        let skipped = track.skipped.frames(track.scale);
+        let ticks = i64::try_from(ticks.saturating_add(skipped)).unwrap_or(i64::MAX);
+        Some(Moment::new(ticks, track.scale.into()))
+    };
+    let begins = tracks.iter().filter(shown).filter_map(start).min_by(|a, b| a.seconds().total_cmp(&b.seconds()));
+    tracks.iter_mut().for_each(|track| track.track.begins = begins);
     let shown = tracks.iter().map(|track| track.track.clone()).collect();
     let packets = Box::new(Mp4 { input, tracks, chosen: 0, fragments });
     Ok(Opened { container: Container::Mp4, tracks: shown, tags, packets })
@@ -67,7 +83,7 @@ impl Packets for Mp4<'_> {
     fn select(&mut self, track: usize) {
         self.chosen = track;
         if let Some(track) = self.tracks.get(track) {
-            self.fragments.select(track.id);
+            self.fragments.select(track.id, track.scale, track.pcm_frame);
         }
     }
 

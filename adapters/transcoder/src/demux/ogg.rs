@@ -10,7 +10,7 @@ use microserve_core::transcode::TranscodeError;
 use super::{LARGEST_PACKET, Opened, Packet, Packets, Read, Track, corrupt};
 use crate::input::Input;
 use crate::sniff::Container;
-use crate::span::Span;
+use crate::span::{Moment, Span};
 use crate::tags::Tags;
 
 mod page;
@@ -271,7 +271,7 @@ impl Ogg<'_> {
         let start = match self.position {
             Some(position) => position,
             // The first page tells where the sound begins, unless it is also the last, which tells where it ends.
-            None if granule >= 0 && !page.ends() => granule - total,
+            None if granule >= 0 && !page.ends() => granule.saturating_sub(total),
             None => 0,
         };
         let end = start.saturating_add(total);
@@ -279,11 +279,16 @@ impl Ogg<'_> {
         if matches!(self.clock, Clock::None) || granule < 0 {
             return;
         }
+        // Pages that were lost before this one leave a gap; what the last one has too little is trimmed.
+        let first = self.ready.len().saturating_sub(lengths.len());
+        if let Some(packet) = self.ready.get_mut(first).filter(|_| !page.ends()) {
+            packet.time = Some(Moment::new(granule.saturating_sub(total), self.rate.into()));
+        }
         if start < 0 {
-            self.trim_start(-start, lengths);
+            self.trim_start(start.saturating_neg(), lengths);
         }
         if page.ends() {
-            self.trim_end(end - granule, lengths);
+            self.trim_end(end.saturating_sub(granule), lengths);
         }
     }
 

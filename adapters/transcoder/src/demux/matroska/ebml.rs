@@ -46,6 +46,7 @@ pub(super) mod id {
     pub(in super::super) const ATTACHED_FILE: u32 = 0x61a7;
     pub(in super::super) const FILE_DATA: u32 = 0x465c;
     pub(in super::super) const CLUSTER: u32 = 0x1f43_b675;
+    pub(in super::super) const TIMESTAMP: u32 = 0xe7;
     pub(in super::super) const SIMPLE_BLOCK: u32 = 0xa3;
     pub(in super::super) const BLOCK_GROUP: u32 = 0xa0;
     pub(in super::super) const BLOCK: u32 = 0xa1;

@@ -21,6 +21,8 @@ pub(super) struct TrackEntry {
     pub(super) track: Track,
     /// Bytes that every frame begins with and that were left out of the file ("header stripping").
     pub(super) stripped: Vec<u8>,
+    /// Nanoseconds of its decoder's sound before what its first block's time means.
+    pub(super) delay: i64,
 }
 
 /// Where the seek head says that an element is, counted from the start of the segment.
@@ -31,9 +33,9 @@ pub(super) fn seek(seek_head: &[u8], wanted: u32) -> Option<u64> {
     })
 }
 
-/// The duration in seconds; the title goes into `tags`.
-pub(super) fn info(info: &[u8], tags: &mut Tags) -> Option<f64> {
-    let (mut scale, mut duration) = (1_000_000, None);
+/// The duration in seconds, and the nanoseconds of a tick; the title goes into `tags`.
+pub(super) fn info(info: &[u8], tags: &mut Tags) -> (Option<f64>, u64) {
+    let (mut scale, mut duration) = (super::MILLISECOND, None);
     for (kind, body) in elements(info) {
         match kind {
             id::TIMESTAMP_SCALE => scale = unsigned(body),
@@ -42,7 +44,8 @@ pub(super) fn info(info: &[u8], tags: &mut Tags) -> Option<f64> {
             _ => {}
         }
     }
-    duration.map(|ticks| ticks * scale as f64 / 1e9).filter(|seconds| seconds.is_finite() && *seconds > 0.0)
+    let seconds = duration.map(|ticks| ticks * scale as f64 / 1e9);
+    (seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0), scale)
 }
 
 pub(super) fn tags(all: &[u8], tags: &mut Tags) {
@@ -95,6 +98,8 @@ pub(super) fn tracks(all: &[u8]) -> Vec<TrackEntry> {
 /// What all frames of a codec begin with is a few bytes; it is put before each of them.
 const LONGEST_STRIPPED: usize = 64;
 const LONGEST_NAME: usize = 32;
+/// Nanoseconds of a second.
+const NANOS: u32 = 1_000_000_000;
 
 /// What a track entry says, as it stands there.
 #[derive(Default)]
@@ -139,7 +144,8 @@ fn track(entry: &[u8]) -> TrackEntry {
         17 => Track::other("subtitle", fields.codec),
         _ => Track::other("other", fields.codec),
     };
-    TrackEntry { number, track, stripped }
+    let skipped = track.played.first().map_or(0, |part| part.start.frames(NANOS));
+    TrackEntry { number, track, stripped, delay: i64::try_from(skipped).unwrap_or(0) }
 }
 
 /// The name of a codec or a language. They end up in errors and descriptions, so they are kept short and printable.

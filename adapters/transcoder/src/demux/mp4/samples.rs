@@ -6,10 +6,10 @@ use super::Found;
 use super::boxes::{BoxHead, Table, children};
 use crate::demux::{LARGEST_PACKET, Packet, corrupt};
 use crate::input::Input;
-use crate::span::Span;
+use crate::span::{Moment, Span};
 
 /// PCM has a sample for each moment; so many are read at once.
-const PCM_FRAMES: u64 = 4096;
+pub(super) const PCM_FRAMES: u64 = 4096;
 
 /// The tables of a track, and where in them its reader is.
 #[derive(Clone, Default)]
@@ -32,6 +32,18 @@ pub(super) struct Samples {
     sample: u64,
     left_in_chunk: u64,
     offset: u64,
+    clock: Clock,
+}
+
+/// Where in the list of durations the next sample is.
+#[derive(Clone, Default)]
+struct Clock {
+    row: u64,
+    /// Samples of the row that are still to come, and their ticks.
+    left: u64,
+    delta: u32,
+    /// When the next sample is due.
+    ticks: u64,
 }
 
 impl Samples {
@@ -121,12 +133,16 @@ impl Samples {
             let at = self.offset;
             // Nothing of the chunk is in the file, which was cut off. There may be 2³² samples in it.
             if at >= input.len() {
-                self.sample = self.sample.saturating_add(std::mem::take(&mut self.left_in_chunk));
+                let gone = std::mem::take(&mut self.left_in_chunk);
+                self.sample = self.sample.saturating_add(gone);
+                self.tick(input, gone)?;
                 continue;
             }
             self.offset = self.offset.saturating_add(size);
             self.left_in_chunk -= taken;
             self.sample += taken;
+            let time = self.clock.ticks;
+            self.tick(input, taken)?;
             if size == 0 {
                 continue;
             }
@@ -134,6 +150,7 @@ impl Samples {
             if packet.data.len() as u64 != size && self.pcm_frame.is_none() {
                 continue; // its bytes are not in the file, which was cut off; others may be
             }
+            packet.time = Some(Moment::new(i64::try_from(time).unwrap_or(i64::MAX), self.scale.into()));
             if self.sample == self.count {
                 let (_, shorter) = self.duration(input)?;
                 packet.at_most = shorter.filter(|_| self.pcm_frame.is_none()).map(|n| Span::new(n, self.scale.into()));
@@ -143,6 +160,25 @@ impl Samples {
             }
         }
         Ok(Found::End)
+    }
+
+    /// Lets the time of so many samples pass.
+    fn tick(&mut self, input: &mut Input<'_>, samples: u64) -> Result<(), TranscodeError> {
+        let clock = &mut self.clock;
+        let mut left = samples;
+        while left > 0 {
+            if clock.left == 0 {
+                let Some([c0, c1, c2, c3, d0, d1, d2, d3]) = self.durations.row(input, clock.row)? else { break };
+                clock.left = u32::from_be_bytes([c0, c1, c2, c3]).into();
+                clock.delta = u32::from_be_bytes([d0, d1, d2, d3]);
+                clock.row += 1;
+            }
+            let passed = left.min(clock.left);
+            clock.ticks = clock.ticks.saturating_add(passed * u64::from(clock.delta));
+            clock.left -= passed;
+            left -= passed;
+        }
+        Ok(())
     }
 
     /// How many samples the next packet has, and how many bytes.

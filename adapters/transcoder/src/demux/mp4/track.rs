@@ -24,7 +24,13 @@ pub(super) struct TrackBox {
     descriptions: Descriptions,
     /// The description that is being decoded, counted from one.
     description: u32,
-    scale: u32,
+    pub(super) scale: u32,
+    /// Bytes of a moment of PCM.
+    pub(super) pcm_frame: Option<u64>,
+    /// How long nothing is played of it at first.
+    pub(super) pause: Span,
+    /// How much of it is skipped at its start.
+    pub(super) skipped: Span,
 }
 
 impl TrackBox {
@@ -52,6 +58,12 @@ impl TrackBox {
             Some(stbl) => Samples::read(input, stbl, scale)?,
             None => Samples::default(),
         };
+        let edits = match find_path(input, trak, &[b"edts", b"elst"])? {
+            Some(elst) => edits::read(input, &elst)?,
+            None => Vec::new(),
+        };
+        let pause = edits.first().map_or(Span::ZERO, |edit| Span::new(edit.pause, movie_scale.into()));
+        let skipped = edits.first().map_or(Span::ZERO, |edit| Span::new(edit.media_time, scale.into()));
         if handler != b"soun" {
             let codec = descriptions.boxes.first().map(|head| entry::video_name(head.kind)).unwrap_or_default();
             let kind = match handler.as_slice() {
@@ -59,7 +71,17 @@ impl TrackBox {
                 b"text" | b"sbtl" | b"subt" | b"clcp" | b"subp" => "subtitle",
                 _ => "other",
             };
-            return Ok(Self { id, track: Track::other(kind, codec), samples, descriptions, description: 1, scale });
+            return Ok(Self {
+                id,
+                track: Track::other(kind, codec),
+                samples,
+                descriptions,
+                description: 1,
+                scale,
+                pcm_frame: None,
+                pause,
+                skipped,
+            });
         }
 
         let description = if descriptions.boxes.len() > 1 { samples.first_description(input)? } else { 1 };
@@ -70,10 +92,6 @@ impl TrackBox {
         samples.read_as_pcm(pcm_frame);
         let (total, _) = samples.duration(input)?;
         let total = if total > 0 { total } else { ticks };
-        let edits = match find_path(input, trak, &[b"edts", b"elst"])? {
-            Some(elst) => edits::read(input, &elst)?,
-            None => Vec::new(),
-        };
         // The first packet of Vorbis has a duration in the file and no sound.
         let silent = if let Codec::Vorbis { .. } = codec { samples.first_duration(input)? } else { 0 };
         let total = total.saturating_sub(silent);
@@ -81,7 +99,7 @@ impl TrackBox {
             _ if !edits.is_empty() => edits::played(&edits, silent, scale, movie_scale, total),
             Some(gapless) if matches!(codec, Codec::Aac(_)) => {
                 let length = Some(Span::new(gapless.samples, scale.into()));
-                vec![Part { start: Span::new(gapless.priming, scale.into()), length }]
+                vec![Part { length, ..Part::from(Span::new(gapless.priming, scale.into())) }]
             }
             // Without an edit list the codec's own word counts.
             _ => match &codec {
@@ -91,10 +109,18 @@ impl TrackBox {
         };
         let all = Span::new(total, scale.into()).seconds();
         let length = |part: &Part| part.length.map_or(all - part.start.seconds(), Span::seconds);
-        let duration = (total > 0).then(|| played.iter().map(length).sum());
+        let duration = (total > 0).then(|| played.iter().map(|part| part.pause.seconds() + length(part)).sum());
         let info = TrackInfo { kind: AUDIO.into(), codec: name, channels, sample_rate: rate, duration, language };
-        let track = Track { info, codec, encrypted, preferred: enabled, estimated: false, played };
-        Ok(Self { id, track, samples, descriptions, description, scale })
+        let track = Track { encrypted, preferred: enabled, played, ..Track::audio(info, codec) };
+        Ok(Self { id, track, samples, descriptions, description, scale, pcm_frame, pause, skipped })
+    }
+
+    /// Starts so much earlier, because the presentation begins that late.
+    pub(super) fn start_earlier(&mut self, by: Span) {
+        if let Some(first) = self.track.played.first_mut() {
+            first.pause = first.pause.less(by);
+            self.track.info.duration = self.track.info.duration.map(|seconds| seconds - by.seconds());
+        }
     }
 
     /// The description that is being decoded, if it makes a difference.
