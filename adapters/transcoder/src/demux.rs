@@ -76,7 +76,7 @@ impl Track {
         )
     }
 
-    fn audio(info: TrackInfo, codec: Codec) -> Self {
+    pub(crate) fn audio(info: TrackInfo, codec: Codec) -> Self {
         let played = vec![Part::default()];
         Self { info, codec, encrypted: false, preferred: true, estimated: false, played, begins: None }
     }

@@ -19,7 +19,7 @@ impl Span {
 
     /// `per_second` of zero gives a span of zero.
     pub(crate) fn new(ticks: u64, per_second: u64) -> Self {
-        if per_second == 0 { Self::ZERO } else { Self { ticks, per_second } }
+        if ticks == 0 || per_second == 0 { Self::ZERO } else { Self { ticks, per_second } }
     }
 
     pub(crate) fn nanos(nanos: u64) -> Self {

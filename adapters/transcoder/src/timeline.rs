@@ -54,6 +54,8 @@ pub(crate) struct Timeline {
     ends: Option<f64>,
     /// When the next sample is due, in samples on the container's clock; `None` before the first one.
     due: Option<i64>,
+    /// When packets were due that decoded to nothing, before the first one that did to something.
+    waits: Option<i64>,
     /// Samples by which the sound is ahead of the container's clock.
     ahead: i64,
     pieces: Vec<Piece>,
@@ -72,6 +74,7 @@ impl Timeline {
             begins: track.begins,
             ends,
             due: None,
+            waits: None,
             ahead: 0,
             pieces: Vec::new(),
         }
@@ -100,7 +103,7 @@ impl Timeline {
             return;
         }
         let signed = |n: i64| Moment::new(n, self.rate.into()).frames(rate);
-        (self.ahead, self.due) = (signed(self.ahead), self.due.map(signed));
+        (self.ahead, self.due, self.waits) = (signed(self.ahead), self.due.map(signed), self.waits.map(signed));
         self.position = Span::new(self.position, self.rate.into()).frames(rate);
         self.rate = rate;
     }
@@ -113,14 +116,13 @@ impl Timeline {
             return 0;
         };
         let at = time.frames(self.rate).saturating_add_unsigned(first);
-        // A decoder that swallows its first packet starts with the next one.
-        let due = if own > 0 { Some(at.saturating_add(length)) } else { self.due };
-        let before = std::mem::replace(&mut self.due, due);
         if own == 0 {
+            self.waits = self.waits.or(Some(at));
             return 0;
         }
-        let Some(before) = before else {
-            self.start(at);
+        let Some(before) = self.due.replace(at.saturating_add(length)) else {
+            // Of Vorbis the first packet only gets the decoder going, but muxers let its time pass.
+            self.start(self.waits.unwrap_or(at));
             return 0;
         };
         let jump = at.saturating_sub(before);
