@@ -10,6 +10,8 @@ pub(crate) enum Codec {
     Aac(Vec<u8>),
     /// AAC in ADTS frames, which say themselves what they are.
     Adts,
+    /// AC-3 or E-AC-3: syncframes, which say themselves what they are.
+    Ac3,
     /// Opus.
     Opus(OpusHead),
     /// Vorbis: the identification and the setup header (Vorbis I, 4.2).

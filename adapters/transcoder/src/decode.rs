@@ -9,6 +9,7 @@ use crate::audio::{Pcm, Speaker};
 use crate::codec::Codec;
 
 mod aac;
+mod ac3;
 mod opus;
 mod symphonia_codecs;
 pub(crate) mod vorbis;
@@ -37,6 +38,7 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
     match codec {
         Codec::Aac(config) => Ok(Box::new(aac::RawAac::new(config, name)?)),
         Codec::Adts => Ok(Box::new(aac::AdtsAac::default())),
+        Codec::Ac3 => Ok(Box::new(ac3::Ac3::default())),
         Codec::Opus(head) if head.family <= 1 && head.channels <= 2 => Ok(Box::new(opus::Stereo::new(head)?)),
         Codec::Opus(head) if head.family == 1 && head.channels <= 8 => Ok(Box::new(opus::Surround::new(head)?)),
         Codec::Opus(head) => {

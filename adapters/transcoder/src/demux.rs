@@ -1,6 +1,6 @@
 //! Containers give up the packets of one track.
 //!
-//! MP4, Matroska, Ogg, MPEG audio and ADTS have readers of ours, which skip whatever is not the track's and know where
+//! MP4, Matroska, Ogg, MPEG audio, ADTS and AC-3 have readers of ours, which skip whatever is not the track's and know where
 //! its sound begins and ends; WAVE and FLAC are read by Symphonia, behind headers of ours.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
@@ -11,6 +11,7 @@ use crate::sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};
 use crate::span::{Moment, Span};
 use crate::tags::Tags;
 
+mod ac3;
 mod adts;
 mod comments;
 mod flac;
@@ -157,6 +158,7 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Mp4 => mp4::open(input),
         Container::Matroska => matroska::open(input),
         Container::Adts => adts::open(input),
+        Container::Ac3 => ac3::open(input),
         Container::Ogg => ogg::open(input),
         Container::Mp3 => mpeg::open(input),
         Container::Wav => wave::open(input),

@@ -1,7 +1,7 @@
 //! What a file is, by its first bytes and never by its name.
 //!
 //! Guessing wrong is worse than refusing: a decoder fed with another container's bytes makes noise. So elementary
-//! streams (MP3, ADTS) count only when several frames in a row fit together.
+//! streams (MP3, ADTS, AC-3) count only when several frames in a row fit together.
 
 /// How many of a file's first bytes [`sniff`] wants to see. Fewer are fine if the file has no more.
 pub const SNIFF_BYTES: usize = 64 * 1024;
@@ -24,6 +24,8 @@ pub enum Container {
     Mp3,
     /// AAC in ADTS frames.
     Adts,
+    /// AC-3 or E-AC-3 syncframes.
+    Ac3,
     /// Something that is not read, by its usual short name; `unknown` when nothing is recognised.
     Unsupported(&'static str),
 }
@@ -40,6 +42,7 @@ impl Container {
             Self::Flac => "flac",
             Self::Mp3 => "mp3",
             Self::Adts => "adts",
+            Self::Ac3 => "ac3",
             Self::Unsupported(name) => name,
         }
     }
@@ -128,7 +131,7 @@ fn magic(head: &[u8]) -> Option<Container> {
         .or_else(|| ts(head))
 }
 
-const SIGNATURES: [(&[u8], &str); 47] = [
+const SIGNATURES: [(&[u8], &str); 46] = [
     (b"FLV\x01", "flv"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
     (b"\x00\x00\x01\xba", "mpegps"),
@@ -151,7 +154,6 @@ const SIGNATURES: [(&[u8], &str); 47] = [
     (b"tBaK", "tak"),
     (b"OFR ", "optimfrog"),
     (b"MThd", "midi"),
-    (b"\x0b\x77", "ac3"),
     (b"\x7f\xfe\x80\x01", "dts"),
     (b"\xfe\x7f\x01\x80", "dts"),
     (b"\x1f\xff\xe8\x00", "dts"),
@@ -237,6 +239,9 @@ fn ts(head: &[u8]) -> Option<Container> {
 
 /// Streams of frames without a container: several in a row must agree.
 fn elementary(head: &[u8]) -> Option<Container> {
+    if ac3::starts_stream(head) || ac3::starts_swapped_stream(head) {
+        return Some(Container::Ac3);
+    }
     if mpeg::starts_stream(head) {
         return Some(Container::Mp3);
     }
@@ -301,6 +306,8 @@ fn words(head: &[u8]) -> Option<Container> {
     };
     Some(Container::Unsupported(name))
 }
+
+pub(crate) mod ac3;
 
 pub(crate) mod mpeg {
     //! Headers of MPEG audio frames (ISO/IEC 11172-3, 2.4.1.3, with 13818-3 and MPEG-2.5).

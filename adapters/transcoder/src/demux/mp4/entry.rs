@@ -6,6 +6,7 @@ use symphonia::core::codecs::audio::well_known::*;
 
 use super::boxes::{inner, u16_at, u32_at, u64_at};
 use crate::codec::{self, Codec, OpusHead};
+use crate::sniff::ac3;
 
 /// What the description of an audio track says.
 pub(super) struct Entry {
@@ -85,6 +86,9 @@ impl Entry {
         if let Codec::Opus(head) = &entry.codec {
             (entry.rate, entry.channels) = (48_000, head.channels.into());
         }
+        if let Codec::Ac3 = entry.codec {
+            entry.channels = ac3_channels(&fields).unwrap_or(entry.channels);
+        }
         (entry.rate, entry.channels) = entry.codec.aac_format().unwrap_or((entry.rate, entry.channels));
         entry
     }
@@ -103,6 +107,7 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
         b"alac" => full_box(b"alac").map_or(Codec::Unsupported, |c| Codec::with_settings(CODEC_ID_ALAC, c)),
         b"fLaC" => full_box(b"dfLa").map_or(Codec::Unsupported, Codec::flac),
         b"Opus" => fields.find(b"dOps").and_then(OpusHead::parse_dops).map_or(Codec::Unsupported, Codec::Opus),
+        b"ac-3" | b"sac3" | b"ec-3" => Codec::Ac3,
         _ => Codec::Unsupported,
     };
     (name(kind), codec)
@@ -119,13 +124,26 @@ fn mpeg4(object: u8, settings: &[u8], fields: &Fields<'_>) -> (String, Codec) {
             _ => ("aac", Codec::Aac(settings.to_vec())),
         },
         0x69 | 0x6b => ("mp3", mpeg_audio()),
-        0xa5 => ("ac3", Codec::Unsupported),
-        0xa6 => ("eac3", Codec::Unsupported),
+        0xa5 => ("ac3", Codec::Ac3),
+        0xa6 => ("eac3", Codec::Ac3),
         0xa9..=0xac => ("dts", Codec::Unsupported),
         0xdd => ("vorbis", Codec::vorbis(settings)),
         other => return (format!("mpeg-4 object 0x{other:02x}"), Codec::Unsupported),
     };
     (name.to_owned(), codec)
+}
+
+/// The channels that a `dac3` or `dec3` box tells (ETSI TS 102 366, F.4 and F.6): the entry itself always says two.
+/// Dependent substreams don't count.
+fn ac3_channels(fields: &Fields<'_>) -> Option<u16> {
+    let (mode, lfe) = match fields.find(b"dac3") {
+        Some([_, b1, ..]) => (b1 >> 3 & 7, b1 >> 2 & 1),
+        _ => {
+            let b3 = fields.find(b"dec3")?.get(3)?;
+            (b3 >> 1 & 7, b3 & 1)
+        }
+    };
+    Some(ac3::CHANNELS[usize::from(mode)] + u16::from(lfe))
 }
 
 /// The audio object type that an `AudioSpecificConfig` begins with (ISO/IEC 14496-3, 1.6.2.1).
