@@ -6,7 +6,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{convert, finest, snr};
+use common::{bytes, convert, convert_bytes, finest, snr};
 use microserve_core::transcode::{Options, Quality};
 use microserve_testkit::{judge, media};
 
@@ -96,6 +96,12 @@ const fn aac_frames(rate: u64) -> u64 {
     (sound + 1024).div_ceil(1024) * 1024 - sound
 }
 
+// AC-3 has whole frames of 1536 samples, and only MP4 tells that the first 256 are none of the sound.
+const fn ac3_frames(rate: u64) -> u64 {
+    let sound = rate * 17 / 10;
+    (sound + 256).div_ceil(1536) * 1536 - sound
+}
+
 matrix! {
     aac_in_mp4: [
         cell("a.mp4", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0),
@@ -172,6 +178,17 @@ matrix! {
         cell("a.mp3", "-c:a libmp3lame -q:a 2", 48_000, 1, "mp3", 25.0),
         // LAME's own tag says two samples more.
         untold(cell("a.mp3", "-c:a libmp3lame -b:a 64k", 22_050, 1, "mp3", 20.0), 2),
+    ];
+    ac3: [
+        untold(cell("a.mp4", "-c:a ac3 -b:a 448k", 48_000, 6, "ac3", 25.0), ac3_frames(48_000) - 256),
+        untold(cell("a.mov", "-c:a ac3 -b:a 192k", 44_100, 2, "ac3", 30.0), ac3_frames(44_100) - 256),
+        untold(cell("a.mkv", "-c:a ac3 -b:a 384k", 48_000, 2, "ac3", 30.0), ac3_frames(48_000)),
+        untold(cell("a.ac3", "-c:a ac3 -b:a 96k", 32_000, 1, "ac3", 25.0), ac3_frames(32_000)),
+    ];
+    eac3: [
+        untold(cell("a.mp4", "-c:a eac3 -b:a 448k", 48_000, 6, "eac3", 25.0), ac3_frames(48_000) - 256),
+        untold(cell("a.mkv", "-c:a eac3 -b:a 192k", 44_100, 2, "eac3", 30.0), ac3_frames(44_100)),
+        untold(cell("a.eac3", "-c:a eac3 -b:a 384k", 48_000, 2, "eac3", 30.0), ac3_frames(48_000)),
     ];
     adts: [
         untold(cell("a.aac", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
@@ -298,4 +315,29 @@ fn a_trimmed_clip_is_as_long_as_its_edit_list_says() {
     let mp3 = convert(&clip, &finest()).unwrap();
     let seconds = mp3.made.duration();
     assert!((seconds - 2.0).abs() < 0.03, "{seconds}");
+}
+
+#[test]
+fn ac3_is_found_behind_tags_and_damage_and_with_its_bytes_turned_round() {
+    let good = bytes::sine("f.ac3", "-ar 48000 -c:a ac3 -b:a 192k");
+    let samples = convert_bytes(&good).unwrap().samples;
+    assert_eq!(samples % 1536, 0);
+    let tag = [&b"ID3\x04\0\0\0\0\0\x14"[..], &[0; 20]].concat();
+    let turned: Vec<u8> = good.chunks_exact(2).flat_map(|word| [word[1], word[0]]).collect();
+    let noise: Vec<u8> = (0..1000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    // A frame has 768 bytes.
+    let (head, tail) = good.split_at(768 * 5);
+    for (name, file) in [
+        ("a tag", [&tag, &good[..]].concat()),
+        ("turned round", turned),
+        ("noise in front", [&noise, &good[..]].concat()),
+        ("noise between", [head, &noise, tail].concat()),
+        ("noise behind", [&good[..], &noise].concat()),
+        ("the end of a frame in front", [&good[300..768], &good].concat()),
+    ] {
+        let made = convert_bytes(&file).unwrap_or_else(|err| panic!("{name}: {err}"));
+        assert_eq!((made.samples, made.lost_packets), (samples, 0), "{name}");
+    }
+    let without_its_end = convert_bytes(&good[..good.len() - 1]).unwrap();
+    assert_eq!(without_its_end.samples, samples - 1536);
 }
