@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::retry::{BoxError, Retryable};
 
+mod cores;
+
+pub use cores::{Core, CoreBudget, Cores};
+
 /// Where the bytes of a video come from. Seeking must be possible; it should be cheap to skip forward.
 pub trait Source: Read + Seek + Send {}
 impl<T: Read + Seek + Send + ?Sized> Source for T {}
