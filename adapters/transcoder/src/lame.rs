@@ -1,35 +1,51 @@
-//! The MP3 encoder: the one sound wrapper around LAME.
+//! The MP3 encoder: LAME, on as many threads as there are free processors, with the same bytes however many those are.
 //!
-//! `mp3lame-encoder` lets safe code hand LAME an empty buffer, which LAME takes for one without bounds. Here every
-//! buffer has the size that LAME's manual asks for, and nothing else of the crate leaves this module.
+//! The sound is cut into segments, each of which an encoder of its own makes frames of (`segment`). Threads take them
+//! from where the sound comes in (`line`, `crew`), and what comes out is joined inside the bit reservoir (`frames`):
+//! nothing is lost or added where two segments meet. The first frame tells how long it all is (`tag`).
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
-use microserve_core::transcode::{Quality, Sink, TranscodeError};
-use mp3lame_encoder::{
-    BuildError, Builder, DualPcm, EncodeError, Encoder, FlushGap, Mode, MonoPcm, VbrMode, max_required_buffer_size,
-};
+use microserve_core::transcode::{Cores, Quality, Sink, TranscodeError};
 
-mod info_tag;
+mod crew;
+mod frames;
+mod instance;
+mod line;
+mod seek_table;
+mod segment;
+mod tag;
+#[cfg(test)]
+mod tests;
 
-use info_tag::InfoTag;
+use crew::Crew;
+use frames::Frames;
+use instance::{Block, Format};
+use line::{Duty, Line, Ready};
+use segment::{Joint, Plan, Segment};
+use tag::Tag;
 
-/// Samples per channel that are given to LAME at once.
-const BLOCK: usize = 4608;
+/// So often at most this thread encodes a little before it asks for more sound. Then the conversion can be cancelled.
+const STEPS: usize = 4;
 
-/// Writes an MP3: frames as they come, and at the end the tag frame over the placeholder that LAME begins with.
+/// Writes an MP3: frames as they come, and at the end the tag frame over the placeholder that comes first.
 pub(crate) struct Mp3Writer<'a> {
-    lame: Encoder,
     sink: BufWriter<&'a mut dyn Sink>,
-    buffer: Vec<u8>,
-    channels: usize,
-    rate: u32,
     /// Where the frames begin: behind the ID3 tag.
     start: u64,
-    /// Instead of LAME's own tag, where that has no room.
-    info_tag: Option<InfoTag>,
+    format: Format,
+    plan: Plan,
+    tag: Tag,
+    /// The next block, as far as it is there: room for a frame of each channel.
+    block: Vec<f32>,
+    filled: usize,
+    line: Arc<Line>,
+    crew: Crew,
+    /// The first frame of the oldest segment that is to be written.
+    from: usize,
     samples: u64,
-    bytes: u64,
+    repairs: u64,
 }
 
 /// What was written.
@@ -46,172 +62,154 @@ impl<'a> Mp3Writer<'a> {
         rate: u32,
         channels: usize,
         quality: Quality,
+        cores: &Cores,
     ) -> Result<Self, TranscodeError> {
-        let lame = build(rate, channels, quality).map_err(internal)?;
-        let mut sink = BufWriter::with_capacity(64 * 1024, sink);
-        sink.write_all(head).map_err(TranscodeError::Sink)?;
-        let info_tag = match quality {
-            Quality::Cbr(kbps) => InfoTag::needed(rate, channels, cbr(kbps, rate)),
-            Quality::Vbr(_) => None,
-        };
-        if let Some(tag) = &info_tag {
-            sink.write_all(tag.placeholder()).map_err(TranscodeError::Sink)?;
-        }
-        let (buffer, start) = (Vec::new(), head.len() as u64);
-        Ok(Self { lame, sink, buffer, channels, rate, start, info_tag, samples: 0, bytes: 0 })
+        let format = Format { rate, channels, quality };
+        Self::with_plan(sink, head, format, Plan::USUAL, cores)
     }
 
-    /// Encodes a block of planar samples, one plane per channel.
+    fn with_plan(
+        sink: &'a mut dyn Sink,
+        head: &[u8],
+        format: Format,
+        plan: Plan,
+        cores: &Cores,
+    ) -> Result<Self, TranscodeError> {
+        let tag = Tag::new(format)?;
+        let mut sink = BufWriter::with_capacity(64 * 1024, sink);
+        sink.write_all(head).and_then(|()| sink.write_all(tag.frame())).map_err(TranscodeError::Sink)?;
+        let line = Arc::new(Line::new(plan));
+        let crew = Crew::new(line.clone(), format, plan, cores);
+        let block = vec![0.0; format.frame() * format.channels];
+        let start = head.len() as u64;
+        Ok(Self { sink, start, format, plan, tag, block, filled: 0, line, crew, from: 0, samples: 0, repairs: 0 })
+    }
+
+    /// Takes a block of planar samples, one plane per channel. Waits while there is more than can be encoded.
     pub(crate) fn push(&mut self, planes: &[&[f32]]) -> Result<(), TranscodeError> {
-        let frames = planes.first().map_or(0, |plane| plane.len());
+        let (frame, channels) = (self.format.frame(), self.format.channels);
+        let count = planes.iter().map(|plane| plane.len()).min().unwrap_or(0);
+        if planes.len() < channels {
+            return Err(TranscodeError::Internal("there are fewer channels than there should be".into()));
+        }
         let mut at = 0;
-        while at < frames {
-            let end = frames.min(at + BLOCK);
-            self.encode(planes, at..end)?;
+        while at < count {
+            let end = count.min(at + frame - self.filled);
+            for (room, plane) in self.block.chunks_exact_mut(frame).zip(planes) {
+                room[self.filled..][..end - at].copy_from_slice(&plane[at..end]);
+            }
+            self.filled += end - at;
             self.samples += (end - at) as u64;
             at = end;
+            if self.filled == frame {
+                self.filled = 0;
+                self.line.bring(Block::from(&self.block[..]));
+                self.work()?;
+            }
         }
         Ok(())
     }
 
-    fn encode(&mut self, planes: &[&[f32]], range: std::ops::Range<usize>) -> Result<(), TranscodeError> {
-        self.buffer.clear();
-        self.buffer.reserve(max_required_buffer_size(range.len()));
-        match (self.channels, planes) {
-            (1, [mono, ..]) => self.lame.encode_to_vec(MonoPcm(&mono[range]), &mut self.buffer),
-            (_, [left, right, ..]) => {
-                let both = DualPcm { left: &left[range.clone()], right: &right[range] };
-                self.lame.encode_to_vec(both, &mut self.buffer)
+    /// Sees to it that everybody has something to do.
+    fn work(&mut self) -> Result<(), TranscodeError> {
+        let mut steps = 0;
+        while steps < STEPS {
+            let changes = self.line.changes();
+            self.write()?;
+            self.crew.hire();
+            match self.line.duty(self.crew.others(), self.crew.has_spare()) {
+                Duty::Bring => return Ok(()),
+                Duty::Encode(task) => {
+                    self.crew.encode(task)?;
+                    steps += 1;
+                }
+                Duty::Wait => self.line.wait(changes),
             }
-            _ => Err(EncodeError::InvalidState),
         }
-        .map_err(internal)?;
-        self.write()
+        Ok(())
     }
 
-    fn write(&mut self) -> Result<(), TranscodeError> {
-        if let Some(tag) = &mut self.info_tag {
-            tag.add(&self.buffer);
+    /// Writes what is finished. `true` if that was the last of it.
+    fn write(&mut self) -> Result<bool, TranscodeError> {
+        while let Some(ready) = self.line.take()? {
+            match ready {
+                Ready::Pair(n, mut segment, next) => match self.join(n, &mut segment, &next)? {
+                    Some(joint) => {
+                        self.write_frames(&segment, joint.before)?;
+                        self.from = joint.next;
+                        self.line.joined(None);
+                    }
+                    None => {
+                        self.repairs += 1;
+                        self.line.joined(Some((n, segment)));
+                    }
+                },
+                Ready::Last(segment) => {
+                    let Some(count) = segment.count() else { return Err(incomplete()) };
+                    self.write_frames(&segment, count)?;
+                    return Ok(true);
+                }
+            }
         }
-        self.bytes += self.buffer.len() as u64;
-        self.sink.write_all(&self.buffer).map_err(TranscodeError::Sink)
+        Ok(false)
+    }
+
+    /// Joins segment `n` to the next one. If there is no place to do that, it goes on for a little.
+    fn join(&mut self, n: u64, segment: &mut Segment, next: &Frames) -> Result<Option<Joint>, TranscodeError> {
+        for block in self.plan.end(n)..self.plan.limit(n) {
+            if let Some(joint) = self.plan.join(n, segment, next) {
+                return Ok(Some(joint));
+            }
+            let Some(block) = self.line.block(block) else { return Err(incomplete()) };
+            segment.feed(&block)?;
+        }
+        Ok(self.plan.join(n, segment, next))
+    }
+
+    fn write_frames(&mut self, segment: &Segment, until: usize) -> Result<(), TranscodeError> {
+        for n in self.from..until {
+            let frame = segment.frame(n);
+            if frame.is_empty() {
+                return Err(incomplete());
+            }
+            self.tag.add(frame);
+            self.sink.write_all(frame).map_err(TranscodeError::Sink)?;
+        }
+        Ok(())
     }
 
     /// Writes what is left, and the tag frame that makes the length exact.
     pub(crate) fn finish(mut self) -> Result<Written, TranscodeError> {
-        self.buffer.clear();
-        self.buffer.reserve(max_required_buffer_size(2 * BLOCK));
-        // With the gap: the other way of flushing loses the end of the sound.
-        self.lame.flush_to_vec::<FlushGap>(&mut self.buffer).map_err(internal)?;
-        self.write()?;
-
-        let tag = match self.info_tag.take() {
-            Some(tag) => {
-                let tag = tag.complete(self.samples);
-                self.bytes += tag.len() as u64;
-                tag
+        let (frame, filled) = (self.format.frame(), self.filled);
+        let rest = self.block.chunks_exact(frame).flat_map(|plane| &plane[..filled]).copied();
+        self.line.end(rest.collect());
+        loop {
+            let changes = self.line.changes();
+            if self.write()? {
+                break;
             }
-            None => {
-                let mut tag = Vec::with_capacity(self.lame.lame_tag_size());
-                self.lame.lame_tag_encode_to_vec(&mut tag);
-                tag
+            self.crew.hire();
+            match self.line.duty(self.crew.others(), self.crew.has_spare()) {
+                Duty::Encode(task) => self.crew.encode(task)?,
+                Duty::Bring | Duty::Wait => self.line.wait(changes),
             }
-        };
-        if tag.is_empty() {
-            return Err(TranscodeError::Internal("LAME gave no tag frame".into()));
         }
+        self.tag.complete(self.samples);
         // Over the placeholder: inserted before it, a player would hear the placeholder as sound.
         self.sink.seek(SeekFrom::Start(self.start)).map_err(TranscodeError::Sink)?;
-        self.sink.write_all(&tag).map_err(TranscodeError::Sink)?;
+        self.sink.write_all(self.tag.frame()).map_err(TranscodeError::Sink)?;
         self.sink.seek(SeekFrom::End(0)).map_err(TranscodeError::Sink)?;
         self.sink.flush().map_err(TranscodeError::Sink)?;
-        Ok(Written { samples: self.samples, bitrate: self.bitrate(&tag) })
+        Ok(Written { samples: self.samples, bitrate: self.bitrate() })
     }
 
-    /// The mean bitrate in bit/s, over the frames that the tag counts and does not count itself among.
-    fn bitrate(&self, tag: &[u8]) -> u32 {
-        let marker = tag.windows(4).position(|four| four == b"Info" || four == b"Xing");
-        // Four bytes of flags follow the marker, then the number of frames.
-        let frames = marker.and_then(|at| tag.get(at + 8..at + 12)).and_then(|b| b.try_into().ok());
-        let frames = u64::from(frames.map_or(0, u32::from_be_bytes));
-        let per_frame = if self.rate < 32_000 { 576 } else { 1152 };
-        let seconds = (frames * per_frame) as f64 / f64::from(self.rate);
-        let bytes = self.bytes.saturating_sub(tag.len() as u64);
-        if frames == 0 { 0 } else { (bytes as f64 * 8.0 / seconds).round() as u32 }
+    /// The mean bitrate in bit/s, without the tag.
+    fn bitrate(&self) -> u32 {
+        let seconds = self.tag.samples() as f64 / f64::from(self.format.rate);
+        if seconds > 0.0 { (self.tag.bytes() as f64 * 8.0 / seconds).round() as u32 } else { 0 }
     }
 }
 
-fn internal(err: impl std::error::Error + Send + Sync + 'static) -> TranscodeError {
-    TranscodeError::Internal(err.into())
-}
-
-fn build(rate: u32, channels: usize, quality: Quality) -> Result<Encoder, BuildError> {
-    let mut builder = Builder::new().ok_or(BuildError::NoMem)?;
-    builder.set_num_channels(if channels == 1 { 1 } else { 2 })?;
-    builder.set_mode(if channels == 1 { Mode::Mono } else { Mode::JointStereo })?;
-    builder.set_sample_rate(rate)?;
-    // The same rate out as in, or LAME picks a lower one for low bitrates, and its resampler aliases.
-    builder.set_output_sample_rate(std::num::NonZeroU32::new(rate))?;
-    // What LAME and ffmpeg use when not told otherwise; better ones cost several times the work.
-    builder.set_quality(mp3lame_encoder::Quality::VeryNice)?;
-    match quality {
-        Quality::Cbr(kbps) => {
-            builder.set_vbr_mode(VbrMode::Off)?;
-            set_bitrate(&mut builder, cbr(kbps, rate))?;
-        }
-        Quality::Vbr(level) => {
-            builder.set_vbr_mode(VbrMode::Mtrh)?;
-            builder.set_vbr_quality(vbr_level(level))?;
-        }
-    }
-    builder.set_to_write_vbr_tag(true)?;
-    builder.build()
-}
-
-/// The legal constant bitrate next to the one asked for (ISO/IEC 11172-3 2.4.2.3 and 13818-3 2.4.2.3): 32 to 320
-/// kbit/s from 32 kHz on, 8 to 160 from 16 kHz on, and LAME stops at 64 below that.
-fn cbr(kbps: u16, rate: u32) -> u16 {
-    const MPEG_2: [u16; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
-    let legal = match rate {
-        32_000.. => &Quality::BITRATES[..],
-        16_000.. => &MPEG_2,
-        _ => &MPEG_2[..8],
-    };
-    legal.iter().copied().min_by_key(|legal| (legal.abs_diff(kbps), std::cmp::Reverse(*legal))).unwrap_or(128)
-}
-
-/// Sets a constant bitrate in kbit/s.
-#[expect(unsafe_code, reason = "the crate's list of bitrates lacks 56 and 144 kbit/s")]
-fn set_bitrate(builder: &mut Builder, kbps: u16) -> Result<(), BuildError> {
-    // SAFETY: the pointer is the builder's own and valid while it is borrowed; LAME only stores the number.
-    let refused = unsafe { mp3lame_encoder::ffi::lame_set_brate(builder.as_ptr(), kbps.into()) };
-    if refused == 0 { Ok(()) } else { Err(BuildError::BadBRate) }
-}
-
-fn vbr_level(level: u8) -> mp3lame_encoder::Quality {
-    use mp3lame_encoder::Quality as Q;
-    let levels = [Q::Best, Q::SecondBest, Q::NearBest, Q::VeryNice, Q::Nice, Q::Good, Q::Decent, Q::Ok, Q::SecondWorst];
-    levels.get(usize::from(level)).copied().unwrap_or(Q::Worst)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cbr;
-
-    #[test]
-    fn illegal_bitrates_become_the_nearest_legal_one() {
-        for (kbps, rate, becomes) in [
-            (320, 44_100, 320),
-            (32, 48_000, 32),
-            (320, 24_000, 160),
-            (320, 16_000, 160),
-            (128, 11_025, 64),
-            (64, 8_000, 64),
-            (40, 22_050, 40),
-            (56, 44_100, 56),
-            (60, 44_100, 64),
-        ] {
-            assert_eq!(cbr(kbps, rate), becomes, "{kbps} kbit/s at {rate} Hz");
-        }
-    }
+fn incomplete() -> TranscodeError {
+    TranscodeError::Internal("LAME did not complete its frames".into())
 }

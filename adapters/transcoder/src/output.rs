@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use microserve_core::transcode::{Options, Quality, Sink, TranscodeError};
+use microserve_core::transcode::{Cores, Options, Quality, Sink, TranscodeError};
 
 use crate::audio::Pcm;
 use crate::audio::mix::Mixer;
@@ -13,6 +13,7 @@ use crate::lame::Mp3Writer;
 pub(crate) struct Output<'a> {
     quality: Quality,
     mono: bool,
+    cores: Cores,
     stage: Stage<'a>,
     mixer: Option<Mixer>,
     resampler: Option<Resampler>,
@@ -40,9 +41,9 @@ pub(crate) struct Made {
 
 impl<'a> Output<'a> {
     /// `head` goes before the first frame.
-    pub(crate) fn new(sink: &'a mut dyn Sink, head: Vec<u8>, options: &Options) -> Self {
+    pub(crate) fn new(sink: &'a mut dyn Sink, head: Vec<u8>, options: &Options, cores: Cores) -> Self {
         let (quality, mono, stage) = (options.quality, options.mono, Stage::Waiting(Some((sink, head))));
-        Self { quality, mono, stage, mixer: None, resampler: None, mixed: Vec::new() }
+        Self { quality, mono, cores, stage, mixer: None, resampler: None, mixed: Vec::new() }
     }
 
     /// Appends these samples of a block.
@@ -54,7 +55,7 @@ impl<'a> Output<'a> {
             let Some((sink, head)) = parts.take() else { return Err(failed_before()) };
             let channels = if self.mono || pcm.speakers.len() == 1 { 1 } else { 2 };
             let rate = mp3_rate(pcm.rate);
-            let writer = Mp3Writer::new(sink, &head, rate, channels, self.quality)?;
+            let writer = Mp3Writer::new(sink, &head, rate, channels, self.quality, &self.cores)?;
             self.stage = Stage::Writing { writer, rate, channels };
         }
         let Stage::Writing { writer, rate, channels } = &mut self.stage else { return Err(failed_before()) };
