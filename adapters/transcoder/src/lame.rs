@@ -45,7 +45,6 @@ pub(crate) struct Mp3Writer<'a> {
     /// The first frame of the oldest segment that is to be written.
     from: usize,
     samples: u64,
-    repairs: u64,
 }
 
 /// What was written.
@@ -82,7 +81,7 @@ impl<'a> Mp3Writer<'a> {
         let crew = Crew::new(line.clone(), format, plan, cores);
         let block = vec![0.0; format.frame() * format.channels];
         let start = head.len() as u64;
-        Ok(Self { sink, start, format, plan, tag, block, filled: 0, line, crew, from: 0, samples: 0, repairs: 0 })
+        Ok(Self { sink, start, format, plan, tag, block, filled: 0, line, crew, from: 0, samples: 0 })
     }
 
     /// Takes a block of planar samples, one plane per channel. Waits while there is more than can be encoded.
@@ -137,15 +136,14 @@ impl<'a> Mp3Writer<'a> {
                     Some(joint) => {
                         self.write_frames(&segment, joint.before)?;
                         self.from = joint.next;
-                        self.line.joined(None);
+                        self.line.joined();
                     }
-                    None => {
-                        self.repairs += 1;
-                        self.line.joined(Some((n, segment)));
-                    }
+                    None if self.line.not_joined(n, segment) => {}
+                    None => return Err(incomplete()),
                 },
-                Ready::Last(segment) => {
-                    let Some(count) = segment.count() else { return Err(incomplete()) };
+                Ready::Last(n, mut segment) => {
+                    self.complete(n, &mut segment)?;
+                    let count = segment.count().ok_or_else(incomplete)?;
                     self.write_frames(&segment, count)?;
                     return Ok(true);
                 }
@@ -156,14 +154,25 @@ impl<'a> Mp3Writer<'a> {
 
     /// Joins segment `n` to the next one. If there is no place to do that, it goes on for a little.
     fn join(&mut self, n: u64, segment: &mut Segment, next: &Frames) -> Result<Option<Joint>, TranscodeError> {
-        for block in self.plan.end(n)..self.plan.limit(n) {
-            if let Some(joint) = self.plan.join(n, segment, next) {
-                return Ok(Some(joint));
+        loop {
+            let joint = self.plan.join(n, segment, next);
+            let block = self.plan.start(n) + segment.fed();
+            if joint.is_some() || block >= self.plan.limit(n) {
+                return Ok(joint);
             }
-            let Some(block) = self.line.block(block) else { return Err(incomplete()) };
+            segment.feed(&self.line.block(block).ok_or_else(incomplete)?)?;
+        }
+    }
+
+    /// Completes segment `n`, which had its blocks before it was known that it is the last one.
+    fn complete(&mut self, n: u64, segment: &mut Segment) -> Result<(), TranscodeError> {
+        if segment.is_finished() {
+            return Ok(());
+        }
+        while let Some(block) = self.line.block(self.plan.start(n) + segment.fed()) {
             segment.feed(&block)?;
         }
-        Ok(self.plan.join(n, segment, next))
+        segment.finish()
     }
 
     fn write_frames(&mut self, segment: &Segment, until: usize) -> Result<(), TranscodeError> {
@@ -211,5 +220,5 @@ impl<'a> Mp3Writer<'a> {
 }
 
 fn incomplete() -> TranscodeError {
-    TranscodeError::Internal("LAME did not complete its frames".into())
+    TranscodeError::Internal("a segment is incomplete".into())
 }

@@ -32,8 +32,9 @@
 //! # How a file becomes an MP3
 //!
 //! `sniff` tells the container from its bytes → `demux` opens exactly that reader and lists the tracks → `decode` makes
-//! sound of the chosen track's packets → `audio` mixes and resamples → `lame` encodes. All of it streams: memory does
-//! not depend on the length of the input.
+//! sound of the chosen track's packets → `audio` mixes and resamples → `lame` encodes, in this thread and, while there
+//! are idle cores, in others. The same input and options give the same bytes on any machine. All of it streams: memory
+//! does not depend on the length of the input, but each further thread needs some megabytes for sound that waits.
 
 mod audio;
 mod codec;

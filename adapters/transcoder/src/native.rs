@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use microserve_core::transcode::{Cores, Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder};
+use microserve_core::transcode::{
+    Cores, Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder,
+};
 
 use crate::audio::Pcm;
 use crate::decode::{self, Decoder};

@@ -147,13 +147,12 @@ impl Job {
             Next::Enough => Ok(()),
             Next::Finish => segment.finish(),
         };
-        if !self.has_head
-            && let Some(head) = segment.head()
-        {
+        let goes_on = done.is_ok() && matches!(next, Next::Blocks(_));
+        if !self.has_head && (segment.has_head() || !goes_on) {
             self.has_head = true;
-            line.put_head(self.task, head);
+            line.put_head(self.task, segment.frames().clone());
         }
-        if done.is_ok() && matches!(next, Next::Blocks(_)) {
+        if goes_on {
             return true;
         }
         if let Some(segment) = self.segment.take() {

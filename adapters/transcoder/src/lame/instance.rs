@@ -148,6 +148,20 @@ fn vbr_level(level: u8) -> mp3lame_encoder::Quality {
     levels.get(usize::from(level)).copied().unwrap_or(Q::Worst)
 }
 
+/// What LAME makes of a sound all by itself: its tag and its frames.
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+pub(super) fn alone(format: Format, blocks: &[Block]) -> (Vec<u8>, Vec<u8>) {
+    let mut lame = Lame::build(format, true).unwrap();
+    let (mut tag, mut frames) = (Vec::with_capacity(4096), Vec::new());
+    blocks.iter().for_each(|block| lame.encode(block, &mut frames).unwrap());
+    frames.reserve(max_required_buffer_size(8 * 1152));
+    lame.encoder.flush_to_vec::<FlushGap>(&mut frames).unwrap();
+    lame.encoder.lame_tag_encode_to_vec(&mut tag);
+    frames.drain(..tag.len());
+    (tag, frames)
+}
+
 #[cfg(test)]
 mod tests {
     use super::cbr;

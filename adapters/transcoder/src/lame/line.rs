@@ -61,8 +61,8 @@ pub(super) enum Duty {
 pub(super) enum Ready {
     /// Segment `n`, and the first frames of the next one, to be joined.
     Pair(u64, Box<Segment>, Frames),
-    /// The last segment.
-    Last(Box<Segment>),
+    /// The last segment, `n`.
+    Last(u64, Box<Segment>),
 }
 
 struct State {
@@ -164,11 +164,10 @@ impl Line {
 
     /// The oldest segment that nobody has is for another thread now.
     pub(super) fn hand_out(&self) -> Option<Task> {
-        self.change(|state| {
-            let entry = state.segments.iter_mut().find(|entry| matches!(entry.status, Status::Waiting))?;
-            entry.status = Status::Theirs;
-            Some(entry.task)
-        })
+        let mut state = self.lock();
+        let entry = state.segments.iter_mut().find(|entry| matches!(entry.status, Status::Waiting))?;
+        entry.status = Status::Theirs;
+        Some(entry.task)
     }
 
     /// What comes next for a segment. `patient`: waits rather than to say [`Next::Nothing`].
@@ -216,7 +215,7 @@ impl Line {
 
     /// Takes out what is next on the way to the sink, if it is there.
     pub(super) fn take(&self) -> Result<Option<Ready>, TranscodeError> {
-        self.change(State::take)
+        self.lock().take()
     }
 
     /// A block behind the oldest segment's, which is still here: the next segment may need it.
@@ -225,21 +224,28 @@ impl Line {
         state.blocks.get(usize::try_from(number.checked_sub(state.first)?).ok()?).cloned()
     }
 
-    /// Whether the segment that is the oldest now is joined to the one that was taken out. If not, it is encoded once
-    /// more, and the other one comes back in front of it.
-    pub(super) fn joined(&self, not: Option<(u64, Box<Segment>)>) {
+    /// The segment that is the oldest now is joined to the one that was taken out.
+    pub(super) fn joined(&self) {
+        self.change(|state| {
+            if let Some(next) = state.segments.front_mut() {
+                next.joined = true;
+            }
+            state.forget();
+        });
+    }
+
+    /// The segment that is the oldest now can't be joined to segment `n`, which was taken out and comes back: it is
+    /// encoded once more. `false` if it was before.
+    pub(super) fn not_joined(&self, n: u64, segment: Box<Segment>) -> bool {
         self.change(|state| {
             let plan = state.plan;
-            let Some(next) = state.segments.front_mut() else { return };
-            let Some((n, segment)) = not else {
-                next.joined = true;
-                return state.forget();
-            };
+            let Some(next) = state.segments.front_mut().filter(|next| !next.task.empty) else { return false };
             let task = Task { empty: true, ..next.task };
             *next = Entry { task, ..Entry::new(plan, task.n) };
             let status = Status::Done(Ok(segment));
             state.segments.push_front(Entry { next: plan.end(n), status, joined: true, ..Entry::new(plan, n) });
-        });
+            true
+        })
     }
 
     /// What the conversion's own thread should do, which has so many `others` beside it, or could have:
@@ -332,7 +338,7 @@ impl State {
         let segment = done?;
         Ok(Some(match head {
             Some(head) => Ready::Pair(task.n, segment, head),
-            None => Ready::Last(segment),
+            None => Ready::Last(task.n, segment),
         }))
     }
 

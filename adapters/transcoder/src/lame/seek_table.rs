@@ -48,3 +48,24 @@ impl SeekTable {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SeekTable;
+
+    #[test]
+    fn a_table_of_any_length_is_right() {
+        for frames in [1, 2, 99, 100, 1023, 1024, 1025, 5000, 1_000_000] {
+            let mut table = SeekTable::default();
+            // The second half of the frames has three times as many bytes.
+            let offset = |n: u64| 100 * n + 200 * n.saturating_sub(frames / 2);
+            (0..frames).for_each(|n| table.add(offset(n)));
+            let total = 100 + offset(frames);
+            for (percent, given) in (0..).zip(table.percents(100, total)) {
+                let exact = (100 + offset(frames * percent / 100)) * 256 / total;
+                assert!(exact.abs_diff(given.into()) <= 1, "{percent} % of {frames} frames: {exact}, not {given}");
+            }
+            assert!(table.offsets.len() <= super::MOST);
+        }
+    }
+}

@@ -13,7 +13,8 @@ use super::line::Task;
 /// How the sound is cut into segments, in frames. It says what bytes come out, so it depends on nothing else.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
-    /// Frames of a segment. A multiple of 49, in which the bits that 44.1 kHz leaves over come to whole bytes.
+    /// Frames of a segment. A multiple of 49, in which the bits that 44.1 kHz leaves over come to whole bytes, and
+    /// twice as many as `joints`, or more.
     pub(super) frames: u64,
     /// Frames that its encoder makes before them.
     pub(super) lead: u64,
@@ -97,10 +98,14 @@ impl Segment {
         if self.frames.find() { Ok(()) } else { Err(odd("LAME gave something else than frames")) }
     }
 
-    /// Its first frames, as many as it takes to join it to the segment before. `None` while they are not there.
-    pub(super) fn head(&self) -> Option<Frames> {
-        let is_heard = self.fed >= self.head as u64 + Plan::DELAY;
-        (is_heard && self.frames.main_data_begin(self.head).is_some()).then(|| self.frames.clone())
+    /// Whether there are as many frames as it takes to join it to the segment before.
+    pub(super) fn has_head(&self) -> bool {
+        self.fed >= self.head as u64 + Plan::DELAY && self.frames.main_data_begin(self.head).is_some()
+    }
+
+    /// Its frames so far.
+    pub(super) fn frames(&self) -> &Frames {
+        &self.frames
     }
 
     /// Completes the frames, at the end of the sound.
@@ -110,9 +115,19 @@ impl Segment {
         if self.frames.find() { Ok(()) } else { Err(odd("LAME gave something else than frames")) }
     }
 
-    /// How many frames there are, if they were completed.
+    /// Blocks that it was fed with.
+    pub(super) fn fed(&self) -> u64 {
+        self.fed
+    }
+
+    /// Whether its frames were completed.
+    pub(super) fn is_finished(&self) -> bool {
+        self.lame.is_none()
+    }
+
+    /// How many frames there are. `None` if one is not complete.
     pub(super) fn count(&self) -> Option<usize> {
-        self.frames.count().filter(|_| self.lame.is_none())
+        self.frames.count()
     }
 
     /// The bytes of frame `n`; none if it is not there.
