@@ -3,7 +3,7 @@
 //! `mp3lame-encoder` lets safe code hand LAME an empty buffer, which LAME takes for one without bounds. Here every
 //! buffer has the size that LAME's manual asks for, and nothing of the crate leaves this module.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use microserve_core::transcode::{Quality, TranscodeError};
 use mp3lame_encoder::{
@@ -53,6 +53,14 @@ impl Lame {
     }
 
     fn build(format: Format, tag: bool) -> Result<Self, BuildError> {
+        // Every new encoder fills the tables that all of them use, with what is in them already. So nobody may use
+        // them before they were filled once.
+        static TABLES: Once = Once::new();
+        TABLES.call_once(|| drop(Self::configure(format, tag)));
+        Self::configure(format, tag)
+    }
+
+    fn configure(format: Format, tag: bool) -> Result<Self, BuildError> {
         let mut builder = Builder::new().ok_or(BuildError::NoMem)?;
         let mono = format.channels == 1;
         builder.set_num_channels(if mono { 1 } else { 2 })?;
@@ -103,8 +111,6 @@ impl Lame {
 }
 
 /// The tag frame that LAME would write for a sound of nothing; empty where a frame has no room for it.
-///
-/// The first of these also fills the tables that all encoders of the process share, before there is a second thread.
 pub(super) fn blank_tag(format: Format) -> Result<Vec<u8>, TranscodeError> {
     let mut lame = Lame::build(format, true).map_err(internal)?;
     let silence: Block = vec![0.0; format.frame() * format.channels].into();
