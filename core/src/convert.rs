@@ -31,8 +31,8 @@ use crate::worker::Handler;
 
 /// How often a worker says how far it is, and hears whether it still has the job.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// What a job failed of when its attempt took the transcoder down.
-const CRASHED: &str = "crashed";
+/// What a job failed of when its attempt took the transcoder down: the codes of [`TranscodeError::is_crash`].
+const CRASHES: [&str; 3] = ["crashed", "time_exceeded", "stalled"];
 
 /// Converts the jobs of the `video` queue.
 #[derive(Clone)]
@@ -153,12 +153,14 @@ impl Convert {
                     End::Killed
                 }
             }
+            Ok(Err(err)) if err.is_crash() => crashed(job, &err),
             Ok(Err(err)) if err.is_retryable() => {
                 warn!(job.id = %job.id, error = &err as &dyn std::error::Error, "an attempt at job {} failed", job.id);
                 End::Failed(err.problem())
             }
             Ok(Err(err)) => End::Hopeless(err.problem()),
-            Err(_) => crashed(job),
+            // It panicked.
+            Err(err) => crashed(job, &TranscodeError::Crashed { detail: err.to_string() }),
         }
     }
 
@@ -308,13 +310,18 @@ impl Convert {
     }
 }
 
-/// The transcoder panicked. Once may be chance; twice it is the video.
-fn crashed(job: &Job) -> End {
-    warn!(job.id = %job.id, "the transcoder crashed on job {}", job.id);
-    if job.last_problem.as_ref().is_some_and(|p| p.code == CRASHED) {
-        return End::Hopeless(problem("poison", "the transcoder crashed twice on this video".to_owned()));
+/// The transcoder crashed or hung. Once may be chance; twice it is the video.
+fn crashed(job: &Job, err: &TranscodeError) -> End {
+    warn!(job.id = %job.id, code = err.code(), error = err as &dyn std::error::Error, "the transcoder crashed on job {}", job.id);
+    if job.last_problem.as_ref().is_some_and(|problem| CRASHES.contains(&problem.code.as_str())) {
+        return End::Hopeless(problem("poison", "the transcoder crashed or hung twice on this video".to_owned()));
     }
-    End::Failed(problem(CRASHED, "the transcoder crashed".to_owned()))
+    let detail = match err {
+        // How is for the log alone.
+        TranscodeError::Crashed { .. } => "the transcoder crashed".to_owned(),
+        err => err.to_string(),
+    };
+    End::Failed(problem(err.code(), detail))
 }
 
 fn problem(code: &str, detail: String) -> Problem {

@@ -179,7 +179,9 @@ pub fn advice(code: &str) -> &'static str {
         }
         "encrypted" => "The video is copy-protected. Upload one that is not.",
         "corrupt" => "The file is damaged or incomplete. Check whether it plays, and upload it again.",
-        "too_long" => "Cut the video into shorter parts and upload them one by one.",
+        "too_long" | "memory_exceeded" | "cpu_exceeded" | "output_exceeded" => {
+            "Cut the video into shorter parts and upload them one by one."
+        }
         _ => "Upload the video again; if that does not help, tell whoever runs this service the job's id.",
     }
 }

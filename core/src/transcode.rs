@@ -240,6 +240,40 @@ pub enum TranscodeError {
     /// The transcoder itself failed.
     #[error("the transcoder failed")]
     Internal(#[source] BoxError),
+    /// It used more than it may, and was ended from outside.
+    #[error("{limit}")]
+    LimitExceeded {
+        /// Of what.
+        limit: Limit,
+    },
+    /// It ended in disorder: a process of its own died, or did what it may not.
+    #[error("the transcoder crashed: {detail}")]
+    Crashed {
+        /// How, in words for whoever runs it.
+        detail: String,
+    },
+}
+
+/// What a transcoder may use only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Limit {
+    /// Memory.
+    #[error("the conversion needs more memory than it may have")]
+    Memory,
+    /// Processor time.
+    #[error("the conversion needs more processor time than it may have")]
+    Cpu,
+    /// Time, whatever it is spent on.
+    #[error("the conversion takes longer than it may")]
+    Time,
+    /// Time without any progress.
+    #[error("the conversion made no progress for too long")]
+    Silence,
+    /// Bytes of the MP3.
+    #[error("the mp3 gets larger than it may")]
+    Output,
 }
 
 impl TranscodeError {
@@ -257,6 +291,12 @@ impl TranscodeError {
             Self::Source(_) => "source_unavailable",
             Self::Sink(_) => "sink_unavailable",
             Self::Internal(_) => "internal",
+            Self::LimitExceeded { limit: Limit::Memory } => "memory_exceeded",
+            Self::LimitExceeded { limit: Limit::Cpu } => "cpu_exceeded",
+            Self::LimitExceeded { limit: Limit::Time } => "time_exceeded",
+            Self::LimitExceeded { limit: Limit::Silence } => "stalled",
+            Self::LimitExceeded { limit: Limit::Output } => "output_exceeded",
+            Self::Crashed { .. } => "crashed",
         }
     }
 
@@ -265,10 +305,17 @@ impl TranscodeError {
     pub fn problem(&self) -> Problem {
         Problem { code: self.code().to_owned(), detail: self.to_string() }
     }
+
+    /// Whether the transcoder crashed or hung. Once may be chance or a busy machine; twice it is the file.
+    #[must_use]
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::Crashed { .. } | Self::LimitExceeded { limit: Limit::Time | Limit::Silence })
+    }
 }
 
 impl Retryable for TranscodeError {
+    /// Memory, processor time and output depend on nothing but the file: the next attempt would need as much.
     fn is_retryable(&self) -> bool {
-        matches!(self, Self::Source(_) | Self::Sink(_) | Self::Internal(_))
+        matches!(self, Self::Source(_) | Self::Sink(_) | Self::Internal(_)) || self.is_crash()
     }
 }
