@@ -19,6 +19,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -262,8 +263,22 @@ struct Cli {
     serve: Serve,
 }
 
+fn main() -> ExitCode {
+    // Videos are read in children of this program: they turn off here, before there is anything else.
+    if let Some(done) = microserve::child() {
+        return done;
+    }
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            let _nobody_listens = writeln!(io::stderr(), "{err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn serve() -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Cli::parse().serve;
     let mut registry = Registry::embedded();
     registry.blobs.add("onefile", |url| async move {

@@ -58,6 +58,9 @@ enum Command {
 /// Runs the command of `microserve` that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(done) = crate::child() {
+        return done;
+    }
     ended(parsed::<Cli>().and_then(|cli| match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => user::run(&args),

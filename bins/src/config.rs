@@ -14,7 +14,7 @@ pub use roles::{
     Auth, Compat, Connections, Converter, Converting, Gateway, Intake, Login, Mailing, Notifier, Peers, Process,
     Retention, Serve,
 };
-pub use stores::{Accounts, Blobs, Data, Jobs, Mailer, Stores, Transcoder};
+pub use stores::{Accounts, Blobs, Data, Jobs, Mailer, Sandbox, SandboxMode, Stores, Transcoder};
 
 /// How long something is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// As a limit, no time at all would forbid everything.
+fn parse_limit(text: &str) -> Result<Duration, String> {
+    parse_duration(text).and_then(|time| if time.is_zero() { Err("0 is no limit".to_owned()) } else { Ok(time) })
 }
 
 fn parse_keep(text: &str) -> Result<Keep, String> {

@@ -7,6 +7,7 @@
 //! - To put the gateway into your own axum app, take [`http::gateway`].
 //! - To keep blobs, accounts, jobs, messages or mails elsewhere, implement the port's trait, run its suite from
 //!   `core::conformance` on it, and add it to a [`registry::Registry`].
+//! - Media is read in child processes of your program: call [`child`] first thing in `main`.
 //!
 #![doc = include_str!("../../README.md")]
 
@@ -14,6 +15,7 @@ pub mod cli;
 pub mod config;
 mod keys;
 mod late;
+mod native;
 mod open;
 mod process;
 pub mod registry;
@@ -31,6 +33,8 @@ pub use microserve_http as http;
 pub use microserve_mysql as mysql;
 #[cfg(feature = "rabbitmq")]
 pub use microserve_rabbitmq as rabbitmq;
+pub use microserve_sandbox as sandbox;
 pub use microserve_smtp as smtp;
 pub use microserve_sqlite as sqlite;
 pub use microserve_transcoder as transcoder;
+pub use native::child;

@@ -18,7 +18,8 @@ use microserve_core::transcode::Transcoder;
 use microserve_filesystem::{FileBlobs, FileMailer};
 use microserve_smtp::SmtpMailer;
 use microserve_sqlite::Sqlite;
-use microserve_transcoder::NativeTranscoder;
+
+use crate::native;
 
 mod schemes;
 
@@ -220,11 +221,12 @@ impl Registry {
         self
     }
 
-    /// And what transcodes: `native:`.
+    /// And what transcodes: `native:`, in a sandbox unless its URL says `sandbox=off`. The program has to call
+    /// [`child`](crate::child) first thing in `main`.
     #[must_use]
     pub fn with_transcoder(mut self) -> Self {
-        self.transcoder
-            .add("native", |_url| async { Ok(Arc::new(NativeTranscoder::default()) as Arc<dyn Transcoder>) });
+        self.transcoder.add("native", native::open);
+        self.transcoder.add_inspection("native", native::inspect);
         self
     }
 }

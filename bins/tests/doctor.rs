@@ -68,6 +68,7 @@ fn a_fresh_folder_is_told_of_and_not_made() {
     assert!(!visit.failed, "{:#?}", visit.findings);
     visit.assert_says("accounts", "warn: the file", "start microserve once; it makes what is missing, if it may");
     visit.assert_says("transcoder", "ok: a second of sound becomes an MP3", "");
+    visit.assert_says("sandbox", "ok: files that do harm end in a sandbox", "");
     assert!(!data.exists(), "nothing is changed");
 }
 
@@ -84,7 +85,9 @@ fn an_embedded_installation_is_well() {
     }
     let checks: Vec<&str> = visit.findings.iter().map(|finding| finding["check"].as_str().unwrap()).collect();
     assert!(checks.is_sorted_by_key(|check| {
-        ["accounts", "jobs", "blobs", "queue", "mailer", "transcoder", "data", "work"].iter().position(|c| c == check)
+        ["accounts", "jobs", "blobs", "queue", "mailer", "transcoder", "sandbox", "data", "work"]
+            .iter()
+            .position(|c| c == check)
     }));
 }
 

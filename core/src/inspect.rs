@@ -54,6 +54,8 @@ pub enum Fact {
         /// How many.
         count: u64,
     },
+    /// A part of a transcoder's sandbox is not there: which, and why.
+    Unconfined(String),
     /// A file was written to the folder and reached the disk.
     Writable {
         /// The folder.

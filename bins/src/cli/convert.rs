@@ -11,10 +11,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use microserve_core::convert::mp3_name;
 use microserve_core::transcode::{Options, Progress, Quality, TranscodeError, Transcoded, Transcoder};
-use microserve_transcoder::NativeTranscoder;
 use tempfile::NamedTempFile;
 
 use super::{Failure, Outcome, print, runtime, say};
+use crate::config::Transcoder as Choice;
+use crate::registry::Registry;
 
 /// Turn a video or audio file into an MP3.
 #[derive(Args)]
@@ -48,6 +49,9 @@ pub(super) struct Convert {
     /// No progress, no summary
     #[arg(long, short)]
     quiet: bool,
+
+    #[command(flatten)]
+    transcoder: Choice,
 }
 
 fn parse_bitrate(text: &str) -> Result<Quality, String> {
@@ -68,10 +72,11 @@ pub(super) fn run(args: &Convert) -> Outcome {
         mono: args.mono,
         fallback_title: Path::new(&name).file_stem().map(|stem| stem.to_string_lossy().into_owned()),
     };
+    let transcoder = transcoder(&args.transcoder)?;
     let interrupted = watch_for_interrupt()?;
     let bar = bar(!args.quiet && io::stderr().is_terminal());
     let mut sink = target.file.as_file();
-    let transcoded = NativeTranscoder::default().transcode(&mut source, &mut sink, &options, &mut |progress| {
+    let transcoded = transcoder.transcode(&mut source, &mut sink, &options, &mut |progress| {
         show(&bar, progress);
         if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -79,6 +84,12 @@ pub(super) fn run(args: &Convert) -> Outcome {
     let transcoded = transcoded.map_err(|err| failure(err, &name))?;
     let (size, shown) = target.finish(args.force)?;
     report(args, &transcoded, size, &shown)
+}
+
+/// The transcoder that was chosen.
+pub(super) fn transcoder(choice: &Choice) -> Result<Arc<dyn Transcoder>, Failure> {
+    let registry = Registry::empty().with_transcoder();
+    Ok(runtime()?.block_on(registry.transcoder.open(&choice.url()?))?)
 }
 
 /// Opens the input. Standard input is spooled to a file: containers are not read front to back.

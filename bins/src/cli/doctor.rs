@@ -102,6 +102,9 @@ fn checks<'c>(args: &'c Doctor, registry: &'c Registry) -> Vec<Check<'c>> {
             check("queue", "--queue", stores.queue_url(), |url| async move { registry.queue.inspect(&url).await }),
             check("mailer", "--mailer", stores.mailer_url(), |url| async move { registry.mailer.inspect(&url).await }),
             check("transcoder", "--transcoder", stores.transcoder_url(), |url| trials::transcode(registry, url)),
+            check("sandbox", "--sandbox", stores.transcoder_url(), |url| async move {
+                registry.transcoder.inspect(&url).await
+            }),
             check("data", "--data", Ok(stores.data.folder.clone()), inspect_path),
             check("work", "--data", Ok(stores.data.folder.join("work")), inspect_path),
         ];

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use microserve_core::transcode::{SourceInfo, TrackInfo, TranscodeError, Transcoder};
-use microserve_transcoder::NativeTranscoder;
+use microserve_core::transcode::{SourceInfo, TrackInfo, TranscodeError};
 
-use super::convert::{clock, open};
+use super::convert::{clock, open, transcoder};
 use super::{Failure, Outcome, print};
+use crate::config::Transcoder;
 
 /// Say what is in a file and whether it can be converted.
 #[derive(Args)]
@@ -18,11 +18,14 @@ pub(super) struct Probe {
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    transcoder: Transcoder,
 }
 
 pub(super) fn run(args: &Probe) -> Outcome {
     let (mut source, name) = open(&args.input)?;
-    let info = match NativeTranscoder::default().probe(&mut source) {
+    let info = match transcoder(&args.transcoder)?.probe(&mut source) {
         Ok(info) => info,
         Err(err @ (TranscodeError::Source(_) | TranscodeError::Sink(_))) => {
             return Err(Failure::new(Failure::FILE, err));

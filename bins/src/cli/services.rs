@@ -87,6 +87,9 @@ pub fn auth() -> ExitCode {
 /// `microserve-gateway`.
 #[must_use]
 pub fn gateway() -> ExitCode {
+    if let Some(done) = crate::child() {
+        return done;
+    }
     ended(parsed::<GatewayCli>().and_then(|GatewayCli { config }| {
         if config.process.print_config {
             return print_config(&config);
@@ -98,6 +101,9 @@ pub fn gateway() -> ExitCode {
 /// `microserve-converter`.
 #[must_use]
 pub fn converter() -> ExitCode {
+    if let Some(done) = crate::child() {
+        return done;
+    }
     ended(parsed::<ConverterCli>().and_then(|ConverterCli { config }| {
         if config.process.print_config {
             return print_config(&config);

@@ -1,11 +1,13 @@
 //! Where things are kept: a URL for each port, and a folder for what no URL is given for.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use microserve_core::open::SecretUrl;
+use microserve_sandbox::Limits;
 
-use super::ConfigError;
+use super::{ConfigError, parse_limit, parse_size};
 
 /// The folder of everything that is kept nowhere else. The option may stand behind a subcommand (`user add ADDRESS --data
 /// DIR`) as well as before it; so may the others of this file.
@@ -77,6 +79,86 @@ pub struct Transcoder {
     /// What turns videos into MP3s [default: native:, the built-in transcoder].
     #[arg(long, global = true, env = "MICROSERVE_TRANSCODER", value_name = "URL", hide_env_values = true)]
     pub transcoder: Option<SecretUrl>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
+    pub sandbox: Sandbox,
+}
+
+/// What keeps files of strangers from doing harm.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Sandbox {
+    /// Read media in child processes that have no files, no network and few system calls: "strict" does not start where
+    /// the kernel can't enforce all of it, "best-effort" goes on and says what is missing, "off" reads it in this process.
+    // Not strict by default: on a kernel without Landlock, nothing would start.
+    #[arg(long, global = true, env = "MICROSERVE_SANDBOX", default_value = "best-effort", value_name = "MODE")]
+    pub sandbox: SandboxMode,
+
+    /// The most memory that one conversion may use in its sandbox.
+    #[arg(long, global = true, env = "MICROSERVE_SANDBOX_MEMORY", default_value = "256MiB", value_name = "SIZE", value_parser = parse_size)]
+    pub sandbox_memory: u64,
+
+    /// The most processor time that one conversion may use, all its threads together.
+    #[arg(long, global = true, env = "MICROSERVE_SANDBOX_CPU", default_value = "2h", value_name = "TIME", value_parser = parse_limit)]
+    pub sandbox_cpu: Duration,
+
+    /// The longest that one conversion may take, from the first byte to the last.
+    #[arg(long, global = true, env = "MICROSERVE_SANDBOX_TIME", default_value = "6h", value_name = "TIME", value_parser = parse_limit)]
+    pub sandbox_time: Duration,
+
+    /// The longest that one conversion may go without progress.
+    #[arg(long, global = true, env = "MICROSERVE_SANDBOX_SILENCE", default_value = "60s", value_name = "TIME", value_parser = parse_limit)]
+    pub sandbox_silence: Duration,
+
+    /// The largest MP3 that may come out of a conversion.
+    #[arg(long, global = true, env = "MICROSERVE_SANDBOX_OUTPUT", default_value = "4GiB", value_name = "SIZE", value_parser = parse_size)]
+    pub sandbox_output: u64,
+}
+
+/// How media is confined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum SandboxMode {
+    /// All of it, or nothing starts.
+    Strict,
+    /// What the kernel can do.
+    BestEffort,
+    /// Not at all.
+    Off,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        let Limits { memory, cpu, time, silence, output } = Limits::default();
+        Self {
+            sandbox: SandboxMode::BestEffort,
+            sandbox_memory: memory,
+            sandbox_cpu: cpu,
+            sandbox_time: time,
+            sandbox_silence: silence,
+            sandbox_output: output,
+        }
+    }
+}
+
+impl Sandbox {
+    /// The built-in transcoder's URL.
+    fn native(self) -> String {
+        let mode = match self.sandbox {
+            SandboxMode::Strict => "strict",
+            SandboxMode::BestEffort => "best-effort",
+            SandboxMode::Off => return "native:?sandbox=off".to_owned(),
+        };
+        let (cpu, time, silence) = (self.sandbox_cpu, self.sandbox_time, self.sandbox_silence);
+        format!(
+            "native:?sandbox={mode}&memory={}&cpu={}&time={}&silence={}&output={}",
+            self.sandbox_memory,
+            cpu.as_secs(),
+            time.as_secs(),
+            silence.as_secs(),
+            self.sandbox_output
+        )
+    }
 }
 
 /// All of them.
@@ -146,12 +228,15 @@ impl Mailer {
 }
 
 impl Transcoder {
-    /// What transcodes.
+    /// What transcodes: the built-in transcoder as its sandbox is told, unless another URL says it all.
     ///
     /// # Errors
     /// Never, with the default.
     pub fn url(&self) -> Result<SecretUrl, ConfigError> {
-        or_default(self.transcoder.as_ref(), || parse_url("native:"))
+        match &self.transcoder {
+            Some(url) if url.expose() != "native:" => Ok(url.clone()),
+            _ => parse_url(&self.sandbox.native()),
+        }
     }
 }
 
@@ -165,7 +250,7 @@ impl Stores {
             jobs: Jobs { jobs: None, queue: None },
             blobs: Blobs { blobs: None },
             mailer: Mailer { mailer: None },
-            transcoder: Transcoder { transcoder: None },
+            transcoder: Transcoder { transcoder: None, sandbox: Sandbox::default() },
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use microserve::config::{Serve, Stores};
+use microserve::config::{SandboxMode, Serve, Stores};
 use microserve::core::Shutdown;
 use microserve::registry::Registry;
 use microserve_testkit::server::{Server, add_user, files_below};
@@ -40,6 +40,8 @@ impl World {
         let mut config =
             Defaults::parse_from(["serve", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"]).serve;
         config.stores = Stores::embedded(data.clone());
+        // A test's main function is not ours, so a child of it would not know that it is one.
+        config.stores.transcoder.sandbox.sandbox = SandboxMode::Off;
         let shutdown = Shutdown::new();
         let server = microserve::server::Server::start(&config, &Registry::embedded(), &shutdown).await.unwrap();
         Self::embedded(format!("http://{}", server.address), &data, Box::new((server, shutdown, folder)))

@@ -58,6 +58,10 @@ pub(super) fn judge(subject: Subject, fact: &Fact) -> Finding {
             format!("dead letters on {queue}: {count}"),
             format!("microserve dead-letters list --of {} shows why", queue.trim_end_matches(".dead")),
         ),
+        Fact::Unconfined(what) => subject.warn(
+            format!("not everything keeps a bad file from doing harm: {what}"),
+            format!("let {option} be strict or best-effort, on Linux 5.13 or later with seccomp and Landlock"),
+        ),
         Fact::Writable { folder, free } => judge_folder(subject, folder, *free),
         Fact::Obstacle { step, source } => {
             let is_full = source.downcast_ref().is_some_and(is_full);
