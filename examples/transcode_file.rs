@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut source = File::open(video)?;
     let mut sink = File::create_new(mp3)?;
 
-    let options = Options { quality: Quality::Cbr(192), ..Options::default() };
+    let options = Options { quality: Some(Quality::Cbr(192)), ..Options::default() };
     let mut progress = |progress: Progress| {
         let _nobody_looks = write!(stderr(), "\r{:>6.1} s", progress.position);
         // `Break` would end the conversion with `TranscodeError::Cancelled`.

@@ -113,6 +113,8 @@ struct Failure {
 
 impl Failure {
     const NOT_CONVERTIBLE: u8 = 3;
+    /// As clap's own.
+    const USAGE: u8 = 2;
     const FILE: u8 = 4;
     const EXISTS: u8 = 5;
     const INTERRUPTED: u8 = 130;

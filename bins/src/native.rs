@@ -25,8 +25,8 @@ const WORDS: &str = "native";
 /// The programs that come along do this in [`cli`](crate::cli).
 #[must_use = "in a child, the process has to end with this"]
 pub fn child() -> Option<ExitCode> {
-    microserve_sandbox::child(|words, _cores| match words {
-        WORDS => Ok(Box::new(NativeTranscoder::default())),
+    microserve_sandbox::child(|words, cores| match words {
+        WORDS => Ok(Box::new(NativeTranscoder::default().with_cores(cores))),
         _ => Err(format!("there is no transcoder {words}").into()),
     })
 }

@@ -177,6 +177,8 @@ pub fn advice(code: &str) -> &'static str {
         "unsupported_codec" | "unsupported_container" => {
             "Convert the video to a common format first, MP4 with AAC sound for instance, and upload it again."
         }
+        "no_such_track" => "Ask for one of the tracks that there are, and upload the video again.",
+        "start_behind_end" => "Ask for a start that is within the video, and upload it again.",
         "encrypted" => "The video is copy-protected. Upload one that is not.",
         "corrupt" => "The file is damaged or incomplete. Check whether it plays, and upload it again.",
         "too_long" | "memory_exceeded" | "cpu_exceeded" | "output_exceeded" => {

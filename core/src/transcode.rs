@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::retry::{BoxError, Retryable};
 
 mod cores;
+mod options;
 
 pub use cores::{Core, CoreBudget, Cores};
+pub use options::{Asked, Channels, InvalidOption, Options, Preset, Quality, TrackChoice};
 
 /// Where the bytes of a video come from. Seeking must be possible; it should be cheap to skip forward.
 pub trait Source: Read + Seek + Send {}
@@ -54,51 +56,6 @@ pub trait Transcoder: Send + Sync {
     ) -> Result<Transcoded, TranscodeError>;
 }
 
-/// What the MP3 is to be like. The default is variable bitrate at quality 2, channels as the source has them.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "snake_case")]
-pub struct Options {
-    /// Constant or variable bitrate.
-    pub quality: Quality,
-    /// Mix everything down to one channel.
-    pub mono: bool,
-    /// The title to write into the ID3 tag when the source names none, usually the name of the uploaded file.
-    pub fallback_title: Option<String>,
-}
-
-/// How many bits the MP3 spends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Quality {
-    /// Constant bitrate in kbit/s, one of [`Quality::BITRATES`].
-    Cbr(u16),
-    /// LAME's variable bitrate, 0 (best) to 9 (smallest); 2 is about 190 kbit/s for stereo music.
-    Vbr(u8),
-}
-
-impl Quality {
-    /// The constant bitrates that can be asked for, in kbit/s (MPEG-1 Layer III, ISO/IEC 11172-3 2.4.2.3).
-    pub const BITRATES: [u16; 14] = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
-
-    /// A constant bitrate in kbit/s; `None` unless it is one of [`Quality::BITRATES`].
-    #[must_use]
-    pub fn cbr(kbps: u16) -> Option<Self> {
-        Self::BITRATES.contains(&kbps).then_some(Self::Cbr(kbps))
-    }
-
-    /// A variable bitrate's level; `None` above 9.
-    #[must_use]
-    pub fn vbr(level: u8) -> Option<Self> {
-        (level <= 9).then_some(Self::Vbr(level))
-    }
-}
-
-impl Default for Quality {
-    fn default() -> Self {
-        Self::Vbr(2)
-    }
-}
-
 /// How far a transcoder has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
@@ -114,6 +71,13 @@ impl Progress {
     pub fn fraction(&self) -> Option<f64> {
         let duration = self.duration.filter(|d| *d > 0.0)?;
         Some((self.position / duration).clamp(0.0, 1.0))
+    }
+
+    /// The progress of a whole of which this is the part between two fractions.
+    #[must_use]
+    pub fn part(self, from: f64, to: f64) -> Self {
+        let Some(duration) = self.duration else { return self };
+        Self { position: from * duration + (to - from) * self.position.min(duration), duration: Some(duration) }
     }
 }
 
@@ -201,6 +165,18 @@ pub enum TranscodeError {
     /// The file is understood and has no sound in it.
     #[error("the file has no audio track")]
     NoAudioTrack,
+    /// The file has audio tracks, but not the one that was asked for.
+    #[error("there is no such audio track: there are {there}")]
+    NoSuchTrack {
+        /// The numbers of those that there are, and their languages.
+        there: String,
+    },
+    /// The sound ends before the start that was asked for.
+    #[error("the sound ends after {duration:.3} seconds, before the start that was asked for")]
+    StartBehindEnd {
+        /// The length of the sound in seconds.
+        duration: f64,
+    },
     /// The audio is in a codec nobody here can decode.
     #[error("the audio codec {name} is not supported")]
     UnsupportedCodec {
@@ -282,6 +258,8 @@ impl TranscodeError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoAudioTrack => "no_audio_track",
+            Self::NoSuchTrack { .. } => "no_such_track",
+            Self::StartBehindEnd { .. } => "start_behind_end",
             Self::UnsupportedCodec { .. } => "unsupported_codec",
             Self::UnsupportedContainer { .. } => "unsupported_container",
             Self::Encrypted => "encrypted",

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /login`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
 //! | `POST /login` of a gateway without accounts | `auth_service` |
-//! | `POST /upload` | `upload`, with `multipart`, `options`, `filename` and `body` |
+//! | `POST /upload` | `upload`, with `multipart`, `filename` and `body` |
 //! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}` | `jobs` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
@@ -29,7 +29,6 @@ mod jobs;
 mod login;
 mod multipart;
 mod ops;
-mod options;
 mod problem;
 pub mod range;
 mod serve;

@@ -9,9 +9,10 @@ use futures_util::stream::{self, Stream, StreamExt};
 use microserve_core::blob::ByteStream;
 use multer::{Field, Multipart};
 
-use crate::options::{Asked, MAX_VALUE};
 use crate::problem::{Code, Problem};
 
+/// A longer value is none of an option's (bytes).
+const MAX_VALUE: usize = 1024;
 /// What the form may have in bytes besides the file: headers, options, boundaries.
 pub(crate) const OVERHEAD: u64 = 64 * 1024;
 /// So many parts at most before the file.

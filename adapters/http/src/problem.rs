@@ -250,6 +250,17 @@ impl IntoResponse for Problem {
     }
 }
 
+impl From<InvalidOption> for Problem {
+    fn from(err: InvalidOption) -> Self {
+        let detail = match &err {
+            // What was meant may be the file, sent by curl as text.
+            InvalidOption::Unknown(_) => format!("{err}; a file is sent as in `curl -F file=@video.mkv`"),
+            InvalidOption::Value(_) => err.to_string(),
+        };
+        Self::new(Code::InvalidOption, detail)
+    }
+}
+
 impl From<UploadError> for Problem {
     fn from(err: UploadError) -> Self {
         match err {

@@ -13,6 +13,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use microserve_core::blob::Fid;
 use microserve_core::job::{Job, JobId};
+use microserve_core::transcode::Asked;
 use microserve_core::upload::{Incoming, UploadError};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -22,7 +23,6 @@ use crate::body::RequestBody;
 use crate::gateway::{Gateway, Shared};
 use crate::jobs::Links;
 use crate::multipart::{Form, OVERHEAD, boundary};
-use crate::options::Asked;
 use crate::problem::{Code, Problem};
 use crate::{edge, filename};
 
@@ -55,10 +55,11 @@ async fn receive(gateway: &Gateway, parts: &Parts, body: &mut RequestBody) -> Re
     let (room, fault) = (AtomicU64::new(0), OnceLock::new());
     let file = Form::new(body, boundary, &room).file(&mut asked).await?;
     let filename = filename::clean(file.filename());
+    let options = asked.finish(Some(stem(&filename)))?;
     let incoming = Incoming {
         owner: caller.id,
         email: caller.email,
-        options: asked.for_file(&filename),
+        options,
         filename,
         content_type: file.content_type(),
         body: file.into_body(&fault),
@@ -77,6 +78,11 @@ fn refuse_what_is_too_large(parts: &Parts, limit: u64) -> Result<(), Problem> {
         Some(length) if length > limit.saturating_add(OVERHEAD) => Err(Problem::too_large(limit)),
         _ => Ok(()),
     }
+}
+
+/// A name without its ending.
+fn stem(filename: &str) -> &str {
+    filename.rsplit_once('.').map_or(filename, |(stem, _)| stem)
 }
 
 fn asked_in_query(parts: &Parts) -> Result<Asked, Problem> {

@@ -15,7 +15,7 @@ use axum::routing::get;
 use common::{Answer, World, add_account, answer, file, login, option, request, upload, wav};
 use microserve_core::account::AccountId;
 use microserve_core::job::{JobStore, Policy};
-use microserve_core::transcode::Quality;
+use microserve_core::transcode::{Channels, Quality;
 use microserve_core::{Shutdown, SystemClock};
 use microserve_http::{Check, Checks, Ops};
 
@@ -85,8 +85,8 @@ async fn options_are_taken_from_parts_and_query() {
     let answer = world.send(upload(&token, "/upload?mono=true", &parts)).await;
     let id = answer.json()["job_id"].as_str().unwrap().parse().unwrap();
     let options = world.jobs.get(id).await.unwrap().unwrap().options;
-    assert_eq!((options.quality, options.mono), (Quality::Cbr(192), true));
-    assert_eq!(options.fallback_title.as_deref(), Some("Für Elise"));
+    assert_eq!((options.quality, options.channels), (Some(Quality::Cbr(192)), Some(Channels::Mono)));
+    assert_eq!(options.title.as_deref(), Some("Für Elise"));
 }
 
 #[tokio::test]

@@ -47,9 +47,11 @@ pub(crate) enum Outcome {
 }
 
 /// A [`TranscodeError`] in words alone.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Failure {
     NoAudioTrack,
+    NoSuchTrack(String),
+    StartBehindEnd(f64),
     UnsupportedCodec(String),
     UnsupportedContainer(String),
     Encrypted,
@@ -67,6 +69,8 @@ impl From<TranscodeError> for Failure {
     fn from(err: TranscodeError) -> Self {
         match err {
             TranscodeError::NoAudioTrack => Self::NoAudioTrack,
+            TranscodeError::NoSuchTrack { there } => Self::NoSuchTrack(there),
+            TranscodeError::StartBehindEnd { duration } => Self::StartBehindEnd(duration),
             TranscodeError::UnsupportedCodec { name } => Self::UnsupportedCodec(name),
             TranscodeError::UnsupportedContainer { name } => Self::UnsupportedContainer(name),
             TranscodeError::Encrypted => Self::Encrypted,
@@ -88,6 +92,8 @@ impl From<Failure> for TranscodeError {
         let other = |words: String| std::io::Error::other(cut(&words, SENTENCE));
         match failure {
             Failure::NoAudioTrack => Self::NoAudioTrack,
+            Failure::NoSuchTrack(there) => Self::NoSuchTrack { there: cut(&there, SENTENCE) },
+            Failure::StartBehindEnd(duration) => Self::StartBehindEnd { duration: duration.clamp(0.0, LONGEST) },
             Failure::UnsupportedCodec(name) => Self::UnsupportedCodec { name: cut(&name, NAME) },
             Failure::UnsupportedContainer(name) => Self::UnsupportedContainer { name: cut(&name, NAME) },
             Failure::Encrypted => Self::Encrypted,
@@ -133,8 +139,7 @@ pub(crate) fn bounded(mut info: SourceInfo) -> SourceInfo {
 
 /// What a child says of an MP3, if it can be true of any (ISO/IEC 11172-3 2.4.2.3 and its extensions).
 pub(crate) fn plausible(mut made: Transcoded) -> Option<Transcoded> {
-    const RATES: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
-    let possible = RATES.contains(&made.sample_rate)
+    let possible = Options::SAMPLE_RATES.contains(&made.sample_rate)
         && (1..=2).contains(&made.channels)
         && made.bitrate <= 1_000_000
         && made.duration() <= LONGEST;
@@ -154,6 +159,8 @@ mod tests {
         let limits = [Limit::Memory, Limit::Cpu, Limit::Time, Limit::Silence, Limit::Output];
         let mut errors = vec![
             TranscodeError::NoAudioTrack,
+            TranscodeError::NoSuchTrack { there: "1 (eng), 2".to_owned() },
+            TranscodeError::StartBehindEnd { duration: 1.5 },
             TranscodeError::UnsupportedCodec { name: "wmapro".to_owned() },
             TranscodeError::UnsupportedContainer { name: "zip".to_owned() },
             TranscodeError::Encrypted,

@@ -8,7 +8,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (mut video, mut mp3) = (File::open("video.mp4")?, File::create("audio.mp3")?);
-//! let options = Options { quality: Quality::Cbr(192), ..Options::default() };
+//! let options = Options { quality: Some(Quality::Cbr(192)), ..Options::default() };
 //! let go_on = &mut |_progress| ControlFlow::Continue(());
 //! let made = NativeTranscoder::default().transcode(&mut video, &mut mp3, &options, go_on)?;
 //! println!("{} samples at {} Hz", made.samples, made.sample_rate);
@@ -37,6 +37,7 @@
 //! does not depend on the length of the input, but each further thread needs some megabytes for sound that waits.
 
 mod audio;
+mod choice;
 mod codec;
 mod decode;
 mod demux;

@@ -1,6 +1,6 @@
 //! The transcoder itself: from the first byte of a source to the last of an MP3.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use microserve_core::transcode::{
 };
 
 use crate::audio::Pcm;
+use crate::choice::choose;
 use crate::decode::{self, Decoder};
 use crate::demux::{self, Opened, Packet, Read, Track};
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{Goal, Made, Output};
 use crate::timeline::{Block, Piece, Timeline};
 
 /// Turns the sound of videos into MP3s.
@@ -63,7 +64,7 @@ impl NativeTranscoder {
 impl Transcoder for NativeTranscoder {
     fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError> {
         let opened = guarded(|| demux::open(Input::new(source)?))??;
-        let chosen = choose(&opened.tracks).and_then(|n| {
+        let chosen = choose(&opened.tracks, None).and_then(|n| {
             self.check_duration(&opened.tracks[n])?;
             decoder_of(&opened.tracks[n])?;
             Ok(n)
@@ -79,20 +80,46 @@ impl Transcoder for NativeTranscoder {
         options: &Options,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Transcoded, TranscodeError> {
+        let Some(loudness) = options.loudness else {
+            return self.run(source, options, Goal::Mp3 { sink, gain: None, cores: &self.cores }, progress)?.transcoded();
+        };
+        // Once to measure, at a fraction of the work, and once to encode.
+        let mut measuring = |now: Progress| progress(now.part(0.0, MEASURING));
+        let gain = self.run(source, options, Goal::Meter, &mut measuring)?.output.gain_to(loudness)?;
+        let goal = Goal::Mp3 { sink, gain: Some(gain), cores: &self.cores };
+        self.run(source, options, goal, &mut |now| progress(now.part(MEASURING, 1.0)))?.transcoded()
+    }
+}
+
+/// The part of the work that measuring the loudness is.
+const MEASURING: f64 = 0.15;
+
+impl NativeTranscoder {
+    /// Decodes what the options ask for, on its way to a goal.
+    fn run<'a>(
+        &'a self,
+        source: &mut dyn Source,
+        options: &'a Options,
+        goal: Goal<'a>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Run<'a>, TranscodeError> {
         let input = Input::new(source)?;
         let bytes = input.len();
         let mut opened = guarded(|| demux::open(input))??;
-        let chosen = choose(&opened.tracks)?;
+        let chosen = choose(&opened.tracks, options.track.as_ref())?;
         let track = opened.tracks[chosen].clone();
         self.check_duration(&track)?;
-        let head = opened.tags.to_id3(options.fallback_title.as_deref())?;
+        let head = opened.tags.asked(options).to_id3(options.fallback_title.as_deref())?;
         opened.packets.select(chosen);
+        let part = (options.start.unwrap_or(0.0), options.end.unwrap_or(f64::INFINITY));
         let mut run = Run {
             decoder: decoder_of(&track)?,
             timeline: Timeline::new(&track),
             longest: self.longest(bytes),
-            output: Output::new(sink, head, options, self.cores.clone()),
+            output: Output::new(goal, head, options),
+            source: describe(&opened, Some(chosen)),
             track,
+            part,
             pcm: Pcm::default(),
             silence: Pcm::default(),
             last_frames: 0,
@@ -101,22 +128,14 @@ impl Transcoder for NativeTranscoder {
             bytes: 0,
             seconds: 0.0,
         };
-        let duration = run.track.info.duration;
+        let duration = run.track.info.duration.map(|seconds| seconds.min(part.1));
         run.all(&mut opened, bytes, &mut Reporter { progress, duration, at: 0.0, packets: 0 })?;
-
-        let mut source = describe(&opened, Some(chosen));
-        let info = &mut source.tracks[chosen];
-        (info.sample_rate, info.channels) = (run.pcm.rate, u16::try_from(run.pcm.speakers.len()).unwrap_or(0));
-        // It was summed up block by block: what is below a microsecond is rounding.
-        info.duration = Some((run.seconds * 1e6).round() / 1e6);
-        let lost_packets = run.lost;
-        let made = run.output.finish()?;
-        let (samples, bitrate) = (made.samples, made.bitrate);
-        Ok(Transcoded { source, samples, sample_rate: made.rate, channels: made.channels, bitrate, lost_packets })
+        if run.seconds <= part.0 && part.0 > 0.0 {
+            return Err(TranscodeError::StartBehindEnd { duration: run.seconds });
+        }
+        Ok(run)
     }
-}
 
-impl NativeTranscoder {
     fn check_duration(&self, track: &Track) -> Result<(), TranscodeError> {
         let longest = self.limits.longest;
         match track.info.duration {
@@ -140,20 +159,6 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, TranscodeError> {
 
 fn decoder_of(track: &Track) -> Result<Box<dyn Decoder>, TranscodeError> {
     guarded(|| decode::open(&track.codec, &track.info.codec))?
-}
-
-/// The track to convert: the one that the file prefers among those that can be converted.
-fn choose(tracks: &[Track]) -> Result<usize, TranscodeError> {
-    let audio = || tracks.iter().enumerate().filter(|(_, track)| track.is_audio());
-    let usable = || audio().filter(|(_, track)| track.codec.is_supported() && !track.encrypted);
-    if let Some((n, _)) = usable().find(|(_, track)| track.preferred).or_else(|| usable().next()) {
-        return Ok(n);
-    }
-    match audio().find(|(_, track)| track.preferred).or_else(|| audio().next()) {
-        None => Err(TranscodeError::NoAudioTrack),
-        Some((_, track)) if track.encrypted => Err(TranscodeError::Encrypted),
-        Some((_, track)) => Err(TranscodeError::UnsupportedCodec { name: track.info.codec.clone() }),
-    }
 }
 
 fn describe(opened: &Opened<'_>, chosen: Option<usize>) -> SourceInfo {
@@ -187,11 +192,14 @@ impl Longest {
 
 /// A conversion under way.
 struct Run<'a> {
+    source: SourceInfo,
     track: Track,
     decoder: Box<dyn Decoder>,
     timeline: Timeline,
     longest: Longest,
     output: Output<'a>,
+    /// Where in the sound what is wanted begins and ends, in seconds.
+    part: (f64, f64),
     /// The last block.
     pcm: Pcm,
     /// Silence of the same kind.
@@ -242,7 +250,7 @@ const MOST_BYTES: u64 = 4;
 impl Run<'_> {
     fn all(&mut self, opened: &mut Opened<'_>, bytes: u64, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
         let mut packet = Packet::default();
-        while !self.timeline.is_over() {
+        while !self.timeline.is_over() && self.seconds < self.part.1 {
             let small = match guarded(|| opened.packets.next(&mut packet))?? {
                 Read::Packet => {
                     self.bytes += packet.data.len() as u64;
@@ -310,13 +318,34 @@ impl Run<'_> {
             match piece {
                 Piece::Silence(frames) => self.silence(frames, reporter)?,
                 Piece::Sound(range) => {
+                    let wanted = self.wanted(range.len(), rate);
                     self.seconds += range.len() as f64 / f64::from(rate);
                     self.longest.check(self.seconds)?;
-                    self.output.push(&self.pcm, range)?;
+                    self.output.push(&self.pcm, range.start + wanted.start..range.start + wanted.end)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// What is wanted of so many samples that come next.
+    fn wanted(&self, frames: usize, rate: u32) -> Range<usize> {
+        let until = |at: f64| ((at - self.seconds) * f64::from(rate)).round().clamp(0.0, frames as f64) as usize;
+        let end = until(self.part.1);
+        until(self.part.0).min(end)..end
+    }
+
+    /// The MP3, complete.
+    fn transcoded(self) -> Result<Transcoded, TranscodeError> {
+        let mut source = self.source;
+        if let Some(info) = source.chosen.and_then(|chosen| source.tracks.get_mut(chosen)) {
+            (info.sample_rate, info.channels) = (self.pcm.rate, u16::try_from(self.pcm.speakers.len()).unwrap_or(0));
+            // It was summed up block by block: what is below a microsecond is rounding.
+            let all = self.part.1.is_infinite();
+            info.duration = if all { Some((self.seconds * 1e6).round() / 1e6) } else { info.duration };
+        }
+        let Made { samples, rate: sample_rate, channels, bitrate } = self.output.made()?;
+        Ok(Transcoded { source, samples, sample_rate, channels, bitrate, lost_packets: self.lost })
     }
 
     /// Silence, up to hours of it.
@@ -328,7 +357,8 @@ impl Run<'_> {
         while left > 0 {
             let some = left.min(rate.into());
             self.silence.silence(some as usize);
-            self.output.push(&self.silence, 0..some as usize)?;
+            let wanted = self.wanted(some as usize, rate);
+            self.output.push(&self.silence, wanted)?;
             left -= some;
             self.seconds = before + (frames - left) as f64 / f64::from(rate);
             reporter.count(self.seconds, true)?;

@@ -1,19 +1,18 @@
-//! Sound on its way into the MP3: mixed, resampled if need be, encoded.
+//! Sound on its way into the MP3: mixed, resampled and levelled if need be, encoded; or only measured.
 
 use std::ops::Range;
 
-use microserve_core::transcode::{Cores, Options, Quality, Sink, TranscodeError};
+use microserve_core::transcode::{Channels, Cores, Options, Sink, TranscodeError};
 
 use crate::audio::Pcm;
+use crate::audio::loudness::{Leveller, Meter};
 use crate::audio::mix::Mixer;
 use crate::audio::resample::{Resampler, mp3_rate};
 use crate::lame::Mp3Writer;
 
-/// An MP3 that grows. Its rate and channels are those of the first block.
+/// Sound on its way to its end. Its rate and channels are those that were asked for, or else those of the first block.
 pub(crate) struct Output<'a> {
-    quality: Quality,
-    mono: bool,
-    cores: Cores,
+    options: &'a Options,
     stage: Stage<'a>,
     mixer: Option<Mixer>,
     resampler: Option<Resampler>,
@@ -21,13 +20,53 @@ pub(crate) struct Output<'a> {
 }
 
 enum Stage<'a> {
-    /// No sound yet: what the writer will be made from.
-    Waiting(Option<(&'a mut dyn Sink, Vec<u8>)>),
-    Writing {
-        writer: Mp3Writer<'a>,
+    /// No sound yet: what the end will be made from.
+    Waiting(Option<(Goal<'a>, Vec<u8>)>),
+    Running {
+        end: End<'a>,
         rate: u32,
-        channels: usize,
+        channels: Channels,
     },
+}
+
+/// Where the sound is to go.
+pub(crate) enum Goal<'a> {
+    /// Into an MP3, with a gain as a factor, on some of these cores.
+    Mp3 { sink: &'a mut dyn Sink, gain: Option<f32>, cores: &'a Cores },
+    /// Nowhere: only its loudness is wanted.
+    Meter,
+}
+
+/// Where the sound goes.
+enum End<'a> {
+    Mp3 { writer: Mp3Writer<'a>, leveller: Option<Leveller> },
+    Meter(Meter),
+}
+
+impl<'a> End<'a> {
+    fn new(
+        goal: Goal<'a>,
+        head: &[u8],
+        rate: u32,
+        channels: Channels,
+        options: &Options,
+    ) -> Result<Self, TranscodeError> {
+        Ok(match goal {
+            Goal::Mp3 { sink, gain, cores } => Self::Mp3 {
+                writer: Mp3Writer::new(sink, head, rate, count(channels), options.quality_of(channels), cores)?,
+                leveller: gain.map(|gain| Leveller::new(gain, rate, count(channels))),
+            },
+            Goal::Meter => Self::Meter(Meter::new(rate, count(channels))?),
+        })
+    }
+
+    fn push(&mut self, planes: &[&[f32]]) -> Result<(), TranscodeError> {
+        match self {
+            Self::Mp3 { writer, leveller: None } => writer.push(planes),
+            Self::Mp3 { writer, leveller: Some(leveller) } => leveller.push(planes, &mut |planes| writer.push(planes)),
+            Self::Meter(meter) => meter.push(planes),
+        }
+    }
 }
 
 /// The finished MP3.
@@ -40,10 +79,10 @@ pub(crate) struct Made {
 }
 
 impl<'a> Output<'a> {
-    /// `head` goes before the first frame.
-    pub(crate) fn new(sink: &'a mut dyn Sink, head: Vec<u8>, options: &Options, cores: Cores) -> Self {
-        let (quality, mono, stage) = (options.quality, options.mono, Stage::Waiting(Some((sink, head))));
-        Self { quality, mono, cores, stage, mixer: None, resampler: None, mixed: Vec::new() }
+    /// `head` goes before the first frame of an MP3.
+    pub(crate) fn new(goal: Goal<'a>, head: Vec<u8>, options: &'a Options) -> Self {
+        let stage = Stage::Waiting(Some((goal, head)));
+        Self { options, stage, mixer: None, resampler: None, mixed: Vec::new() }
     }
 
     /// Appends these samples of a block.
@@ -52,49 +91,71 @@ impl<'a> Output<'a> {
             return Ok(());
         }
         if let Stage::Waiting(parts) = &mut self.stage {
-            let Some((sink, head)) = parts.take() else { return Err(failed_before()) };
-            let channels = if self.mono || pcm.speakers.len() == 1 { 1 } else { 2 };
-            let rate = mp3_rate(pcm.rate);
-            let writer = Mp3Writer::new(sink, &head, rate, channels, self.quality, &self.cores)?;
-            self.stage = Stage::Writing { writer, rate, channels };
+            let Some((goal, head)) = parts.take() else { return Err(failed_before()) };
+            let of_source = if pcm.speakers.len() == 1 { Channels::Mono } else { Channels::Stereo };
+            let channels = self.options.channels.unwrap_or(of_source);
+            let rate = self.options.sample_rate.unwrap_or_else(|| mp3_rate(pcm.rate));
+            self.stage = Stage::Running { end: End::new(goal, &head, rate, channels, self.options)?, rate, channels };
         }
-        let Stage::Writing { writer, rate, channels } = &mut self.stage else { return Err(failed_before()) };
+        let Stage::Running { end, rate, channels } = &mut self.stage else { return Err(failed_before()) };
         if self.resampler.as_ref().map_or(*rate, Resampler::rate_in) != pcm.rate {
             if let Some(mut old) = self.resampler.take() {
-                old.finish(&mut |planes: &[&[f32]]| writer.push(planes))?;
+                old.finish(&mut |planes: &[&[f32]]| end.push(planes))?;
             }
             if pcm.rate != *rate {
-                self.resampler = Some(Resampler::new(pcm.rate, *rate, *channels)?);
+                self.resampler = Some(Resampler::new(pcm.rate, *rate, count(*channels))?);
             }
         }
         let mixer = match self.mixer.take() {
             Some(mixer) if mixer.takes(pcm) => self.mixer.insert(mixer),
-            _ => self.mixer.insert(Mixer::new(&pcm.speakers, *channels)),
+            _ => self.mixer.insert(Mixer::new(&pcm.speakers, count(*channels))),
         };
         mixer.mix(pcm, range, &mut self.mixed);
         match &mut self.resampler {
-            Some(resampler) => resampler.push(&self.mixed, &mut |planes: &[&[f32]]| writer.push(planes)),
+            Some(resampler) => resampler.push(&self.mixed, &mut |planes: &[&[f32]]| end.push(planes)),
             None => {
                 let planes: Vec<&[f32]> = self.mixed.iter().map(Vec::as_slice).collect();
-                writer.push(&planes)
+                end.push(&planes)
             }
         }
     }
 
-    /// Completes the MP3.
-    pub(crate) fn finish(mut self) -> Result<Made, TranscodeError> {
-        let silent = || TranscodeError::Corrupt { detail: "its audio track is empty".to_owned() };
-        let Stage::Writing { mut writer, rate, channels } = self.stage else { return Err(silent()) };
-        if let Some(resampler) = &mut self.resampler {
-            resampler.finish(&mut |planes: &[&[f32]]| writer.push(planes))?;
+    /// Gives the last samples to the end.
+    fn finish(self) -> Result<(End<'a>, u32, Channels), TranscodeError> {
+        let Stage::Running { mut end, rate, channels } = self.stage else { return Err(silent()) };
+        if let Some(mut resampler) = self.resampler {
+            resampler.finish(&mut |planes: &[&[f32]]| end.push(planes))?;
         }
+        if let End::Mp3 { writer, leveller: Some(leveller) } = &mut end {
+            leveller.finish(&mut |planes: &[&[f32]]| writer.push(planes))?;
+        }
+        Ok((end, rate, channels))
+    }
+
+    /// Completes the MP3.
+    pub(crate) fn made(self) -> Result<Made, TranscodeError> {
+        let (End::Mp3 { writer, .. }, rate, channels) = self.finish()? else { return Err(failed_before()) };
         let written = writer.finish()?;
         if written.samples == 0 {
             return Err(silent());
         }
-        let channels = if channels == 1 { 1 } else { 2 };
+        let channels = if channels == Channels::Mono { 1 } else { 2 };
         Ok(Made { samples: written.samples, rate, channels, bitrate: written.bitrate })
     }
+
+    /// The gain that makes what was measured so loud, in LUFS.
+    pub(crate) fn gain_to(self, loudness: f64) -> Result<f32, TranscodeError> {
+        let (End::Meter(meter), ..) = self.finish()? else { return Err(failed_before()) };
+        meter.gain_to(loudness)
+    }
+}
+
+fn count(channels: Channels) -> usize {
+    if channels == Channels::Mono { 1 } else { 2 }
+}
+
+fn silent() -> TranscodeError {
+    TranscodeError::Corrupt { detail: "its audio track is empty".to_owned() }
 }
 
 fn failed_before() -> TranscodeError {

@@ -2,7 +2,7 @@
 //! and comments stay behind.
 
 use id3::{TagLike, Version};
-use microserve_core::transcode::TranscodeError;
+use microserve_core::transcode::{Options, TranscodeError};
 
 /// No text of a tag is longer than this many characters.
 const LONGEST: usize = 1024;
@@ -49,6 +49,21 @@ impl Tags {
         if self.cover.is_none() && may_be_cover(data, data.len() as u64) && is_whole(data) {
             self.cover = Some(data.to_vec());
         }
+    }
+
+    /// With what was asked for in the place of what the source says.
+    pub(crate) fn asked(&self, options: &Options) -> Self {
+        let mut all = Self::default();
+        for (key, text) in [
+            (Key::Title, &options.title),
+            (Key::Artist, &options.artist),
+            (Key::Album, &options.album),
+            (Key::Date, &options.date),
+        ] {
+            all.set(key, text.as_deref().unwrap_or_default());
+        }
+        all.merge(self.clone());
+        all
     }
 
     /// Takes over what `other` has and `self` has not.

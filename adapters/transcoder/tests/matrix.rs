@@ -200,7 +200,7 @@ fn every_constant_bitrate_is_kept() {
     let source =
         media::make("noise.wav", &["-f", "lavfi", "-i", "anoisesrc=duration=3:sample_rate=44100:amplitude=0.3"]);
     for kbps in Quality::BITRATES {
-        let mp3 = convert(&source, &Options { quality: Quality::Cbr(kbps), ..Options::default() }).unwrap();
+        let mp3 = convert(&source, &Options { quality: Some(Quality::Cbr(kbps)), ..Options::default() }).unwrap();
         let off = (f64::from(mp3.made.bitrate) / 1000.0 / f64::from(kbps) - 1.0).abs();
         assert!(off < 0.01, "{kbps} kbit/s became {} bit/s", mp3.made.bitrate);
         judge::assert_clean(&mp3.path);
@@ -213,7 +213,7 @@ fn the_length_is_exact_at_every_rate_and_bitrate() {
         for channels in [1, 2] {
             let source = source(&cell("l.wav", "-c:a pcm_s16le", rate, channels, "pcm_s16le", 0.0));
             for quality in [Quality::Cbr(32), Quality::Cbr(56), Quality::Cbr(128), Quality::Vbr(0), Quality::Vbr(9)] {
-                let mp3 = convert(&source, &Options { quality, ..Options::default() }).unwrap();
+                let mp3 = convert(&source, &Options { quality: Some(quality), ..Options::default() }).unwrap();
                 let samples = (1.7 * f64::from(rate)).round() as u64;
                 let told = (mp3.made.samples, judge::samples(&mp3.path));
                 assert_eq!(told, (samples, samples), "{rate} Hz, {channels} channels, {quality:?}");
@@ -229,7 +229,7 @@ fn a_higher_level_of_variable_bitrate_is_smaller() {
         media::make("noise.wav", &["-f", "lavfi", "-i", "anoisesrc=duration=3:sample_rate=44100:amplitude=0.3"]);
     let mut last = u32::MAX;
     for level in 0..=9 {
-        let mp3 = convert(&source, &Options { quality: Quality::Vbr(level), ..Options::default() }).unwrap();
+        let mp3 = convert(&source, &Options { quality: Some(Quality::Vbr(level)), ..Options::default() }).unwrap();
         assert!(mp3.made.bitrate < last, "level {level}: {} bit/s", mp3.made.bitrate);
         last = mp3.made.bitrate;
         judge::assert_clean(&mp3.path);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use microserve_core::convert::mp3_name;
-use microserve_core::transcode::{Options, Progress, Quality, TranscodeError, Transcoded, Transcoder};
+use microserve_core::transcode::{Asked, InvalidOption, Options, Progress, TranscodeError, Transcoded, Transcoder};
 use tempfile::NamedTempFile;
 
 use super::{Failure, Outcome, print, runtime, say};
@@ -26,17 +26,8 @@ pub(super) struct Convert {
     /// The MP3 to write; `-` is standard output [default: the input's name with .mp3, in the current folder]
     output: Option<PathBuf>,
 
-    /// Constant bitrate in kbit/s: 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320
-    #[arg(long, value_name = "RATE", value_parser = parse_bitrate, conflicts_with = "vbr")]
-    bitrate: Option<Quality>,
-
-    /// Variable bitrate, 0 (best) to 9 (smallest) [default: 2, about 190 kbit/s for stereo music]
-    #[arg(long, value_name = "LEVEL", value_parser = parse_vbr)]
-    vbr: Option<Quality>,
-
-    /// Mix all channels down to one
-    #[arg(long)]
-    mono: bool,
+    #[command(flatten)]
+    wanted: Wanted,
 
     /// Replace the output if it exists
     #[arg(long)]
@@ -54,24 +45,101 @@ pub(super) struct Convert {
     transcoder: Choice,
 }
 
-fn parse_bitrate(text: &str) -> Result<Quality, String> {
-    let number = text.trim_end_matches(['k', 'K']);
-    let quality = number.parse().ok().and_then(Quality::cbr);
-    quality.ok_or_else(|| format!("{text:?} is not one of {:?}, with or without a k", Quality::BITRATES))
+/// What the MP3 is to be like.
+#[derive(Args)]
+#[command(next_help_heading = "The MP3")]
+struct Wanted {
+    /// Options that go together, to which others add: music (variable bitrate, level 2), voice (one channel, 64 kbit/s)
+    /// or podcast (-16 LUFS, 128 kbit/s, 96 for one channel)
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// Constant bitrate in kbit/s: 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320
+    #[arg(long, value_name = "RATE", conflicts_with = "vbr")]
+    bitrate: Option<String>,
+
+    /// Variable bitrate, 0 (best) to 9 (smallest) [default: 2, about 190 kbit/s for stereo music]
+    #[arg(long, value_name = "LEVEL")]
+    vbr: Option<String>,
+
+    /// Mix all channels down to one
+    #[arg(long, conflicts_with = "channels")]
+    mono: bool,
+
+    /// Channels: 1 or 2 [default: 1 if the sound has one, else 2]
+    #[arg(long, value_name = "N")]
+    channels: Option<String>,
+
+    /// Sample rate in Hz: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000 [default: the sound's]
+    #[arg(long, value_name = "HZ")]
+    sample_rate: Option<String>,
+
+    /// The audio track: its number among the file's audio tracks, from 1, or its language [default: what a player plays]
+    #[arg(long, value_name = "TRACK")]
+    track: Option<String>,
+
+    /// Begin here: seconds, or 1:02:03.5
+    #[arg(long, value_name = "TIME")]
+    start: Option<String>,
+
+    /// End here
+    #[arg(long, value_name = "TIME")]
+    end: Option<String>,
+
+    /// Make it as loud as others (EBU R 128), by default -16 LUFS
+    #[arg(long, value_name = "LUFS", num_args = 0..=1, default_missing_value = "true", allow_negative_numbers = true)]
+    normalize: Option<String>,
+
+    /// The title for the tag [default: the video's own, or the file's name]
+    #[arg(long)]
+    title: Option<String>,
+
+    /// The artist for the tag
+    #[arg(long)]
+    artist: Option<String>,
+
+    /// The album for the tag
+    #[arg(long)]
+    album: Option<String>,
+
+    /// The date for the tag: a year, or 2026-11-28
+    #[arg(long)]
+    date: Option<String>,
 }
 
-fn parse_vbr(text: &str) -> Result<Quality, String> {
-    text.parse().ok().and_then(Quality::vbr).ok_or_else(|| format!("{text:?} is not a level from 0 to 9"))
+impl Wanted {
+    fn options(&self) -> Result<Options, InvalidOption> {
+        let mono = self.mono.then(|| "true".to_owned());
+        let mut asked = Asked::default();
+        for (option, value) in [
+            ("preset", &self.preset),
+            ("bitrate", &self.bitrate),
+            ("vbr", &self.vbr),
+            ("mono", &mono),
+            ("channels", &self.channels),
+            ("sample_rate", &self.sample_rate),
+            ("track", &self.track),
+            ("start", &self.start),
+            ("end", &self.end),
+            ("normalize", &self.normalize),
+            ("title", &self.title),
+            ("artist", &self.artist),
+            ("album", &self.album),
+            ("date", &self.date),
+        ] {
+            if let Some(value) = value {
+                asked.set(option, value)?;
+            }
+        }
+        asked.finish(None)
+    }
 }
 
 pub(super) fn run(args: &Convert) -> Outcome {
+    let mut options = args.wanted.options().map_err(|err| Failure::new(Failure::USAGE, err))?;
     let (mut source, name) = open(&args.input)?;
+    options.fallback_title = Path::new(&name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let target = Target::open(args, &name)?;
-    let options = Options {
-        quality: args.bitrate.or(args.vbr).unwrap_or_default(),
-        mono: args.mono,
-        fallback_title: Path::new(&name).file_stem().map(|stem| stem.to_string_lossy().into_owned()),
-    };
     let transcoder = transcoder(&args.transcoder)?;
     let interrupted = watch_for_interrupt()?;
     let bar = bar(!args.quiet && io::stderr().is_terminal());

@@ -10,7 +10,7 @@ use crate::account::AccountId;
 use crate::blob::{Fid, Sha256};
 use crate::clock::later;
 use crate::job::{Job, JobError, JobId, JobStore, ListQuery, MailState, Output, Phase, Policy, State, Status};
-use crate::transcode::{Options, Problem, Quality, SourceInfo, TrackInfo};
+use crate::transcode::{Channels, Options, Problem, Quality, SourceInfo, TrackChoice, TrackInfo};
 
 fn job() -> Job {
     job_of(AccountId::random(), now())
@@ -37,7 +37,14 @@ fn full_job() -> Job {
     Job {
         version: 0,
         filename: "Ünïcödé 🎬 'a' \"b\" %_\\.mp4".into(),
-        options: Options { quality: Quality::Cbr(320), mono: true, fallback_title: Some("Ünï".into()) },
+        options: Options {
+            quality: Some(Quality::Cbr(320)),
+            channels: Some(Channels::Mono),
+            track: Some(TrackChoice::Language("de".into())),
+            start: Some(0.1),
+            fallback_title: Some("Ünï".into()),
+            ..Options::default()
+        },
         video_size: Some(5_000_000_000),
         video_gone: true,
         epoch: 7,

@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::transcode::{Options, Progress, Quality, Sink, Source, TranscodeError, Transcoded, Transcoder};
+use crate::transcode::{Channels, Options, Progress, Quality, Sink, Source, TranscodeError, Transcoded, Transcoder};
 
 const RATE: u32 = 44_100;
 
@@ -103,7 +103,7 @@ async fn wav_becomes_mp3(transcoder: Arc<dyn Transcoder>) {
 }
 
 async fn mono_mixes_down(transcoder: Arc<dyn Transcoder>) {
-    let options = Options { mono: true, ..Options::default() };
+    let options = Options { channels: Some(Channels::Mono), ..Options::default() };
     let (said, mp3) = mp3_of(&transcoder, wav(2, RATE / 2), options).await;
     assert_eq!((said.channels, measure(&mp3).2), (1, 1), "asked for mono, the MP3 has one channel");
     assert_eq!(said.source.audio().map(|t| t.channels), Some(2), "and the source is still said to have two");
@@ -111,7 +111,7 @@ async fn mono_mixes_down(transcoder: Arc<dyn Transcoder>) {
 
 async fn constant_bitrate_is_kept(transcoder: Arc<dyn Transcoder>) {
     for kbps in [64, 320] {
-        let options = Options { quality: Quality::Cbr(kbps), ..Options::default() };
+        let options = Options { quality: Some(Quality::Cbr(kbps)), ..Options::default() };
         let (said, _) = mp3_of(&transcoder, wav(2, RATE * 2), options).await;
         let kbps = u32::from(kbps) * 1000;
         assert!(said.bitrate.abs_diff(kbps) <= kbps / 10, "asked for {kbps} bit/s, it says {}", said.bitrate);

@@ -2,7 +2,7 @@ use std::io::SeekFrom;
 use std::ops::ControlFlow;
 
 use crate::transcode::{
-    Options, Progress, Quality, Sink, Source, SourceInfo, TrackInfo, TranscodeError, Transcoded, Transcoder,
+    Channels, Options, Progress, Quality, Sink, Source, SourceInfo, TrackInfo, TranscodeError, Transcoded, Transcoder,
 };
 
 /// A transcoder for tests that need *an* MP3, not a good one: it understands WAV with 16-bit PCM at 44.1 kHz, one or
@@ -77,8 +77,13 @@ impl Transcoder for FakeTranscoder {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Transcoded, TranscodeError> {
         let wav = Wav::read(source)?;
-        let channels = if options.mono { 1 } else { wav.channels };
-        let frame = silent_frame(options.quality, channels);
+        let channels = match options.channels {
+            Some(Channels::Mono) => 1,
+            Some(Channels::Stereo) => 2,
+            None => wav.channels,
+        };
+        let quality = options.quality.unwrap_or_default();
+        let frame = silent_frame(quality, channels);
         let (mut done, mut written) = (0, 0);
         let mut pcm = vec![0; STEP as usize * 2 * usize::from(wav.channels)];
         // One frame more than the audio needs: an encoder's delay has to go somewhere.
@@ -104,7 +109,7 @@ impl Transcoder for FakeTranscoder {
             samples: wav.frames,
             sample_rate: RATE,
             channels,
-            bitrate: u32::from(kbps(options.quality)) * 1000,
+            bitrate: u32::from(kbps(quality)) * 1000,
             lost_packets: 0,
         })
     }

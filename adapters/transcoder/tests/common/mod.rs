@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 /// Options that cost as little sound as an MP3 can.
 pub fn finest() -> Options {
-    Options { quality: Quality::Cbr(320), ..Options::default() }
+    Options { quality: Some(Quality::Cbr(320)), ..Options::default() }
 }
 
 /// An MP3 in a folder that goes with it.
