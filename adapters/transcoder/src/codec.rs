@@ -1,5 +1,6 @@
 //! Codecs: what a track's packets are encoded with, and the settings that their decoder needs.
 
+use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::well_known::*;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 
@@ -21,6 +22,8 @@ pub(crate) enum Codec {
         /// The third header packet.
         setup: Vec<u8>,
     },
+    /// ADPCM.
+    Adpcm(Adpcm),
     /// Whatever Symphonia decodes.
     Symphonia(AudioCodecParameters),
     /// Nobody here decodes it.
@@ -61,8 +64,13 @@ impl Codec {
 
     /// A codec of Symphonia's without settings beyond rate and channels.
     pub(crate) fn plain(codec: AudioCodecId, rate: u32, channels: u16) -> Self {
+        Self::positioned(codec, rate, crate::decode::channels(channels))
+    }
+
+    /// The same where it is known which loudspeakers the channels are for.
+    pub(crate) fn positioned(codec: AudioCodecId, rate: u32, channels: Channels) -> Self {
         let mut params = AudioCodecParameters::new();
-        params.for_codec(codec).with_sample_rate(rate).with_channels(crate::decode::channels(channels));
+        params.for_codec(codec).with_sample_rate(rate).with_channels(channels);
         Self::Symphonia(params)
     }
 
@@ -164,6 +172,54 @@ pub(crate) fn name(codec: AudioCodecId) -> &'static str {
         CODEC_ID_PCM_ALAW => "pcm_alaw",
         CODEC_ID_PCM_MULAW => "pcm_mulaw",
         _ => "unknown",
+    }
+}
+
+/// The settings of ADPCM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Adpcm {
+    pub(crate) kind: AdpcmKind,
+    /// In Hz.
+    pub(crate) rate: u32,
+    pub(crate) channels: u16,
+    /// Bytes of a block, of all channels; of no meaning for Flash's kind.
+    pub(crate) block: usize,
+}
+
+/// The kinds of ADPCM that are decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AdpcmKind {
+    /// Microsoft's, with coefficients of its own if there are any.
+    Microsoft(Vec<(i16, i16)>),
+    /// IMA's as in WAVE.
+    ImaWav,
+    /// IMA's as in QuickTime.
+    ImaQuickTime,
+    /// IMA's as in Flash.
+    Swf,
+}
+
+impl Adpcm {
+    /// Whether a block has room for the heads of its channels.
+    pub(crate) fn makes_sense(&self) -> bool {
+        let head = match self.kind {
+            AdpcmKind::Microsoft(_) => 7,
+            AdpcmKind::ImaWav => 4,
+            AdpcmKind::ImaQuickTime => 34,
+            AdpcmKind::Swf => 0,
+        };
+        (1..=8).contains(&self.channels) && self.block >= head * usize::from(self.channels)
+    }
+
+    /// How many samples per channel a whole block has.
+    pub(crate) fn samples_per_block(&self) -> usize {
+        let own = self.block / usize::from(self.channels.max(1));
+        match self.kind {
+            AdpcmKind::Microsoft(_) => 2 + own.saturating_sub(7) * 2,
+            AdpcmKind::ImaWav => 1 + own.saturating_sub(4) / 4 * 8,
+            AdpcmKind::ImaQuickTime => 64,
+            AdpcmKind::Swf => 4096,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::codec::Codec;
 
 mod aac;
 mod ac3;
+mod adpcm;
 mod opus;
 mod symphonia_codecs;
 pub(crate) mod vorbis;
@@ -53,6 +54,7 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
             vorbis::check(setup)?;
             Ok(Box::new(symphonia_codecs::SymphoniaDecoder::vorbis(ident, setup)?))
         }
+        Codec::Adpcm(settings) => Ok(Box::new(adpcm::AdpcmDecoder::new(settings))),
         Codec::Symphonia(params) if MPEG_AUDIO.contains(&params.codec) => {
             Ok(Box::new(symphonia_codecs::MpegAudio::new()))
         }
@@ -75,9 +77,9 @@ pub(crate) fn check(pcm: &Pcm, name: &str) -> Result<(), TranscodeError> {
     }
 }
 
-/// The positions of a number of channels in WAVE order.
+/// A number of channels of which nobody says what they are for: those of [`crate::audio::wave_order`].
 pub(crate) fn channels(count: u16) -> Channels {
-    Position::from_wave_channel_count(u32::from(count)).map_or(Channels::Discrete(count), Channels::Positioned)
+    Channels::Discrete(count)
 }
 
 /// The loudspeakers of Symphonia's positions, in the order in which it has their planes.

@@ -22,6 +22,7 @@ mod mpeg;
 mod ogg;
 mod symphonia_readers;
 mod wave;
+mod waveformat;
 
 /// No packet of audio is larger; a container that says so is damaged.
 const LARGEST_PACKET: u64 = 4 * 1024 * 1024;

@@ -5,6 +5,7 @@ use symphonia::core::codecs::audio::well_known::*;
 
 use super::ebml::{Element, element_at, elements, float, id, text, unsigned};
 use crate::codec::{self, Codec, OpusHead};
+use crate::demux::waveformat::WaveFormat;
 use crate::demux::{AUDIO, Part, Track};
 use crate::input::Input;
 use crate::span::Span;
@@ -226,12 +227,18 @@ impl Fields<'_> {
             "A_AC3" => ("ac3", Codec::Ac3),
             "A_EAC3" => ("eac3", Codec::Ac3),
             "A_TRUEHD" => ("truehd", Codec::Unsupported),
-            "A_MS/ACM" => ("ms_acm", Codec::Unsupported),
+            "A_MS/ACM" => return self.acm(),
             old if old.starts_with("A_AC3/") => ("ac3", Codec::Ac3),
             old if old.starts_with("A_DTS") => ("dts", Codec::Unsupported),
             other => return (other.trim_start_matches("A_").to_ascii_lowercase(), Codec::Unsupported),
         };
         (name.to_owned(), codec)
+    }
+
+    /// What WAVE and AVI have is in the private data ("A_MS/ACM").
+    fn acm(&self) -> (String, Codec) {
+        let format = WaveFormat::parse(self.private).map(|format| format.codec());
+        format.map_or_else(|| ("ms_acm".to_owned(), Codec::Unsupported), |(name, codec, _)| (name, codec))
     }
 
     fn aac_without_settings(&self, rate: u32) -> Codec {
