@@ -202,13 +202,18 @@ pub(crate) enum AdpcmKind {
 impl Adpcm {
     /// Whether a block has room for the heads of its channels.
     pub(crate) fn makes_sense(&self) -> bool {
-        let head = match self.kind {
+        (1..=8).contains(&self.channels) && self.block >= self.head()
+    }
+
+    /// Bytes without which a block has no sound.
+    pub(crate) fn head(&self) -> usize {
+        let of_a_channel = match self.kind {
             AdpcmKind::Microsoft(_) => 7,
             AdpcmKind::ImaWav => 4,
             AdpcmKind::ImaQuickTime => 34,
             AdpcmKind::Swf => 0,
         };
-        (1..=8).contains(&self.channels) && self.block >= head * usize::from(self.channels)
+        of_a_channel * usize::from(self.channels)
     }
 
     /// How many samples per channel a whole block has.

@@ -1,7 +1,7 @@
 //! Containers give up the packets of one track.
 //!
-//! MP4, Matroska, Ogg, MPEG audio, ADTS and AC-3 have readers of ours, which skip whatever is not the track's and know where
-//! its sound begins and ends; WAVE and FLAC are read by Symphonia, behind headers of ours.
+//! MP4, Matroska, Ogg, AVI, FLV, MPEG audio and ADTS have readers of ours, which skip whatever is not the track's and
+//! know where its sound begins and ends; WAVE and FLAC are read by Symphonia, behind headers of ours.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 
@@ -13,13 +13,16 @@ use crate::tags::Tags;
 
 mod ac3;
 mod adts;
+mod avi;
 mod comments;
 mod flac;
+mod flv;
 mod id3v2;
 mod matroska;
 mod mp4;
 mod mpeg;
 mod ogg;
+mod splitter;
 mod symphonia_readers;
 mod wave;
 mod waveformat;
@@ -163,6 +166,8 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Ogg => ogg::open(input),
         Container::Mp3 => mpeg::open(input),
         Container::Wav => wave::open(input),
+        Container::Avi => avi::open(input),
+        Container::Flv => flv::open(input),
         Container::Flac => flac::open(input),
         Container::Unsupported(name) => Err(TranscodeError::UnsupportedContainer { name: name.to_owned() }),
     }?;

@@ -20,11 +20,13 @@
 //!
 //! | container | codecs |
 //! |---|---|
-//! | MP4, M4A, MOV, 3GP; also fragmented, cut off behind its headers, without `ftyp` | AAC of every profile but USAC, AC-3, E-AC-3, MPEG layers I to III, ALAC, FLAC, Opus, Vorbis, PCM, µ-law, A-law |
+//! | MP4, M4A, MOV, 3GP; also fragmented, cut off behind its headers, without `ftyp` | AAC of every profile but USAC, MPEG layers I to III, ALAC, FLAC, Opus, Vorbis, PCM, µ-law, A-law, ADPCM |
 //! | Matroska, WebM | the same |
 //! | Ogg | Vorbis, Opus, FLAC |
 //! | WAVE | PCM, µ-law, A-law, MS and IMA ADPCM |
-//! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS, AC-3, E-AC-3 | their own |
+//! | AVI, also of more than 2 GB | MPEG layers I to III, AAC, Vorbis, FLAC, Opus, PCM, µ-law, A-law, MS and IMA ADPCM |
+//! | FLV, also with Enhanced RTMP's codecs | AAC, MP3, Opus, FLAC, PCM, µ-law, A-law, ADPCM |
+//! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS | their own |
 //!
 //! Anything else is an error that names it. Surround is mixed down (ITU-R BS.775), sample rates that MP3 does not have
 //! are converted, and title, artist, album, date and cover go into an ID3v2.4 tag.

@@ -18,6 +18,10 @@ pub enum Container {
     Ogg,
     /// RIFF WAVE.
     Wav,
+    /// AVI.
+    Avi,
+    /// Flash Video.
+    Flv,
     /// FLAC in its own container.
     Flac,
     /// MPEG audio frames: layer I, II or III.
@@ -39,6 +43,8 @@ impl Container {
             Self::Matroska => "matroska",
             Self::Ogg => "ogg",
             Self::Wav => "wav",
+            Self::Avi => "avi",
+            Self::Flv => "flv",
             Self::Flac => "flac",
             Self::Mp3 => "mp3",
             Self::Adts => "adts",
@@ -118,6 +124,9 @@ fn magic(head: &[u8]) -> Option<Container> {
     if tag(0, b"OggS") {
         return Some(Container::Ogg);
     }
+    if tag(0, b"FLV\x01") {
+        return Some(Container::Flv);
+    }
     if tag(0, b"fLaC") {
         return Some(Container::Flac);
     }
@@ -131,8 +140,7 @@ fn magic(head: &[u8]) -> Option<Container> {
         .or_else(|| ts(head))
 }
 
-const SIGNATURES: [(&[u8], &str); 46] = [
-    (b"FLV\x01", "flv"),
+const SIGNATURES: [(&[u8], &str); 45] = [
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
     (b"\x00\x00\x01\xba", "mpegps"),
     (b"\x00\x00\x01\xb3", "mpegvideo"),
@@ -213,7 +221,7 @@ fn riff(head: &[u8]) -> Option<Container> {
         b"WAVE" if big_endian => Container::Unsupported("rifx"),
         b"WAVE" if !head.starts_with(b"RIFF") => Container::Unsupported("rf64"),
         b"WAVE" => Container::Wav,
-        b"AVI " => Container::Unsupported("avi"),
+        b"AVI " => Container::Avi,
         b"WEBP" => Container::Unsupported("webp"),
         b"RMID" => Container::Unsupported("midi"),
         _ => Container::Unsupported("riff"),

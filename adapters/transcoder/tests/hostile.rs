@@ -251,3 +251,24 @@ fn a_long_search_can_be_cancelled() {
         NativeTranscoder::default().transcode(&mut Cursor::new(file), &mut sink, &Options::default(), &mut stop);
     assert!(matches!(outcome, Err(TranscodeError::Cancelled)), "{outcome:?}");
 }
+
+/// Chunks and tags of nothing, millions of them, and sizes that nothing can have.
+#[test]
+fn crumbs_and_absurd_sizes_of_avi_and_flv_take_no_memory() {
+    let avi = sine("s.avi", "-c:a pcm_s16le");
+    let sound = avi.windows(4).position(|four| four == b"movi").unwrap() + 4;
+    for crumb in [&b"01wb\0\0\0\0"[..], b"00wb\0\0\0\0", b"JUNK\0\0\0\0", b"00wb\xff\xff\xff\xff", b"LIST\0\0\0\0rec "]
+    {
+        let _ = assert_small(&[&avi[..sound], &crumb.repeat(1_000_000)].concat(), 16 * MIB);
+        let _ = assert_small(&[&avi[..], &crumb.repeat(1_000_000)].concat(), 16 * MIB);
+    }
+    let flv = sine("s.flv", "-c:a aac");
+    for crumb in [
+        &b"\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\x0b"[..],
+        b"\x09\xff\xff\xff\0\0\0\0\0\0\0",
+        b"\x12\0\0\0\0\0\0\0\0\0\0\0\0\0\x0b",
+    ] {
+        let _ = assert_small(&[&flv[..13], &crumb.repeat(1_000_000)].concat(), 16 * MIB);
+        let _ = assert_small(&[&flv[..], &crumb.repeat(1_000_000)].concat(), 16 * MIB);
+    }
+}

@@ -50,11 +50,15 @@ fn source(cell: &Cell) -> PathBuf {
         cell.rate,
         ["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"][usize::from(cell.channels) - 1],
     );
-    let with_picture = matches!(cell.file.rsplit('.').next(), Some("mp4" | "mov" | "mkv" | "webm"));
+    let with_picture = matches!(cell.file.rsplit('.').next(), Some("mp4" | "mov" | "mkv" | "webm" | "avi" | "flv"));
     let mut args = vec!["-f", "lavfi", "-i", &sound];
     if with_picture {
         args.extend(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10", "-map", "0", "-map", "1"]);
-        let video = if cell.file.ends_with("webm") { "-c:v libvpx -deadline realtime" } else { "-c:v mpeg4" };
+        let video = match cell.file.rsplit('.').next() {
+            Some("webm") => "-c:v libvpx -deadline realtime",
+            Some("flv") => "-c:v flv1",
+            _ => "-c:v mpeg4",
+        };
         args.extend(video.split(' '));
     }
     args.extend(["-t", SECONDS, "-metadata", "title=A title"]);
@@ -167,6 +171,48 @@ matrix! {
         cell("a.wav", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
         cell("a.wav", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
         cell("a.wav", "-c:a pcm_s16le", 48_000, 8, "pcm_s16le", 20.0),
+    ];
+    // AVI says nothing of where the sound of an encoder begins and ends within whole frames.
+    avi: [
+        untold(cell("a.avi", "-c:a libmp3lame -b:a 192k", 44_100, 2, "mp3", 30.0), 2214),
+        untold(cell("a.avi", "-c:a libmp3lame -q:a 4", 48_000, 1, "mp3", 20.0), 1344),
+        untold(cell("a.avi", "-c:a libmp3lame -b:a 64k", 22_050, 1, "mp3", 20.0), 1683),
+        untold(cell("a.avi", "-c:a mp2 -b:a 256k", 48_000, 2, "mp2", 25.0), 192),
+        untold(cell("a.avi", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        untold(cell("a.avi", "-c:a aac -b:a 448k", 48_000, 6, "aac", 20.0), aac_frames(48_000)),
+        untold(cell("a.avi", "-c:a libvorbis -q:a 8", 44_100, 2, "vorbis", 25.0), 486),
+        cell("a.avi", "-c:a flac -strict -2", 44_100, 2, "flac", 40.0),
+        cell("a.avi", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.avi", "-c:a pcm_u8", 8_000, 1, "pcm_u8", 25.0),
+        cell("a.avi", "-c:a pcm_s24le", 48_000, 2, "pcm_s24le", 40.0),
+        cell("a.avi", "-c:a pcm_f32le", 48_000, 2, "pcm_f32le", 40.0),
+        cell("a.avi", "-c:a pcm_s16le", 48_000, 6, "pcm_s16le", 20.0),
+        cell("a.avi", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.avi", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
+        untold(cell("a.avi", "-c:a adpcm_ima_wav", 44_100, 1, "adpcm_ima_wav", 20.0), 547),
+        untold(cell("a.avi", "-c:a adpcm_ima_wav", 44_100, 2, "adpcm_ima_wav", 20.0), 288),
+        untold(cell("a.avi", "-c:a adpcm_ms", 44_100, 1, "adpcm_ms", 20.0), 362),
+        untold(cell("a.avi", "-c:a adpcm_ms", 44_100, 2, "adpcm_ms", 20.0), 930),
+    ];
+    flv: [
+        untold(cell("a.flv", "-c:a libmp3lame -b:a 192k", 44_100, 2, "mp3", 30.0), 2214),
+        untold(cell("a.flv", "-c:a libmp3lame -b:a 64k", 22_050, 1, "mp3", 20.0), 1683),
+        untold(cell("a.flv", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        untold(cell("a.flv", "-c:a aac -b:a 128k", 48_000, 1, "aac", 30.0), aac_frames(48_000)),
+        cell("a.flv", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.flv", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.flv", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
+        untold(cell("a.flv", "-c:a pcm_u8", 11_025, 1, "pcm_u8", 25.0), 0),
+        untold(cell("a.flv", "-c:a adpcm_swf", 44_100, 2, "adpcm_swf", 20.0), 2854),
+        untold(cell("a.flv", "-c:a adpcm_swf", 22_050, 1, "adpcm_swf", 20.0), 3475),
+    ];
+    adpcm_in_mov_and_matroska: [
+        untold(cell("a.mov", "-c:a adpcm_ima_qt", 44_100, 2, "adpcm_ima_qt", 20.0), 38),
+        untold(cell("a.mov", "-c:a adpcm_ima_qt", 22_050, 1, "adpcm_ima_qt", 20.0), 19),
+        untold(cell("a.mov", "-c:a adpcm_ima_wav", 44_100, 2, "adpcm_ima_wav", 20.0), 288),
+        untold(cell("a.mov", "-c:a adpcm_ms", 44_100, 2, "adpcm_ms", 20.0), 930),
+        untold(cell("a.mkv", "-c:a adpcm_ms", 44_100, 2, "adpcm_ms", 20.0), 930),
+        untold(cell("a.mkv", "-c:a adpcm_ima_wav", 44_100, 1, "adpcm_ima_wav", 20.0), 547),
     ];
     flac: [
         cell("a.flac", "-c:a flac", 44_100, 2, "flac", 40.0),

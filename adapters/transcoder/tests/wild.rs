@@ -9,7 +9,8 @@ use microserve_testkit::judge;
 use microserve_testkit::media::{self, Sample};
 
 /// The folders whose containers are read.
-const FOLDERS: [&str; 9] = ["aac", "ac3", "eac3", "flac", "matroska", "mp3", "mp4", "ogg", "wav"];
+const FOLDERS: [&str; 11] =
+    ["aac", "ac3", "avi", "eac3", "flac", "flv", "matroska", "mp3", "mp4", "ogg", "wav"];
 
 /// Codecs that are not decoded, in ffprobe's words.
 const UNSUPPORTED: [&str; 12] = [

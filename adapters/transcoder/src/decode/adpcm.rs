@@ -48,8 +48,11 @@ impl Decoder for AdpcmDecoder {
         if let AdpcmKind::Swf = self.settings.kind {
             return swf(packet, &mut pcm.planes);
         }
-        // The last block may be shorter.
         for block in packet.chunks(self.settings.block.max(1)) {
+            // The last block may be shorter, down to nothing.
+            if block.len() < self.settings.head() {
+                break;
+            }
             let whole = match &self.settings.kind {
                 AdpcmKind::ImaWav => ima_wav(block, &mut pcm.planes),
                 AdpcmKind::ImaQuickTime => quicktime(block, &mut self.states, &mut pcm.planes),

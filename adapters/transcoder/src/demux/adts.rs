@@ -9,28 +9,28 @@ use crate::sniff::Container;
 use crate::tags::Tags;
 
 /// Bytes of a header without its checksum.
-const HEADER: usize = 7;
+pub(super) const HEADER: usize = 7;
 /// How far the next frame is looked for where there should be one.
 const SEARCH: u64 = 64 * 1024;
 /// Frames whose sizes give an idea of how long the file is.
 const SAMPLED: u32 = 100;
 
 /// Profile, rate and channels: the same in all frames that one decoder takes.
-type Kind = (u8, u8, u8);
+pub(super) type Kind = (u8, u8, u8);
 
 /// What a frame's header says.
 #[derive(Clone, Copy)]
-struct Header {
-    kind: Kind,
+pub(super) struct Header {
+    pub(super) kind: Kind,
     rate: u32,
     channels: u16,
-    size: u64,
+    pub(super) size: u64,
     /// Samples per channel, before SBR.
     frames: u32,
 }
 
 impl Header {
-    fn parse(bytes: [u8; HEADER]) -> Option<Self> {
+    pub(super) fn parse(bytes: [u8; HEADER]) -> Option<Self> {
         let [0xff, b1, b2, b3, b4, b5, b6] = bytes else { return None };
         let rate = *rusty_aac::SAMPLE_RATES.get(usize::from(b2 >> 2 & 0xf))?;
         let size = u64::from(b3 & 3) << 11 | u64::from(b4) << 3 | u64::from(b5 >> 5);

@@ -59,7 +59,7 @@ fn length(input: &mut Input<'_>, at: u64, stated: u32) -> Result<u32, TranscodeE
     Ok(if stated == 0 && !is_finished { rest } else { stated.min(rest) })
 }
 
-fn info(mut items: &[u8], tags: &mut Tags) {
+pub(super) fn info(mut items: &[u8], tags: &mut Tags) {
     while let [k0, k1, k2, k3, s0, s1, s2, s3, rest @ ..] = items {
         let size = u32::from_le_bytes([*s0, *s1, *s2, *s3]) as usize;
         let text = String::from_utf8_lossy(&rest[..size.min(rest.len())]);

@@ -5,7 +5,8 @@ use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::*;
 
 use super::boxes::{inner, u16_at, u32_at, u64_at};
-use crate::codec::{self, Codec, OpusHead};
+use crate::codec::{self, Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::demux::waveformat::WaveFormat;
 use crate::sniff::ac3;
 
 /// What the description of an audio track says.
@@ -17,6 +18,8 @@ pub(super) struct Entry {
     pub(super) channels: u16,
     /// Bytes of a moment of PCM.
     pub(super) pcm_frame: Option<u64>,
+    /// Samples and bytes of a block of ADPCM.
+    pub(super) block: Option<(u64, u64)>,
 }
 
 /// The fields that all audio entries have, and the boxes behind them.
@@ -60,7 +63,7 @@ impl<'b> Fields<'b> {
 impl Entry {
     pub(super) fn unknown() -> Self {
         let (name, codec) = ("unknown".to_owned(), Codec::Unsupported);
-        Self { name, codec, encrypted: false, rate: 0, channels: 0, pcm_frame: None }
+        Self { name, codec, encrypted: false, rate: 0, channels: 0, pcm_frame: None, block: None }
     }
 
     /// Reads a description; `scale` is the ticks per second of its track.
@@ -83,6 +86,9 @@ impl Entry {
             return entry;
         }
         (entry.name, entry.codec) = compressed(kind, &fields);
+        if let Codec::Adpcm(adpcm) = &entry.codec {
+            entry.block = Some((adpcm.samples_per_block() as u64, adpcm.block as u64));
+        }
         if let Codec::Opus(head) = &entry.codec {
             (entry.rate, entry.channels) = (48_000, head.channels.into());
         }
@@ -104,6 +110,18 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
             return mpeg4(object, settings, fields);
         }
         b".mp3" | b"ms\0U" | b"mp3 " | b"mp2 " | b".mp2" | b"ms\0P" => mpeg_audio(),
+        b"ima4" => {
+            let (rate, channels) = (fields.rate, fields.channels);
+            let block = 34 * usize::from(channels);
+            adpcm(Adpcm { kind: AdpcmKind::ImaQuickTime, rate, channels, block })
+        }
+        // Their settings are those of WAVE.
+        b"ms\0\x02" | b"ms\0\x11" => {
+            match fields.find(&kind).and_then(WaveFormat::parse).map(|format| format.codec()) {
+                Some((_, Codec::Adpcm(settings), _)) => adpcm(settings),
+                _ => Codec::Unsupported,
+            }
+        }
         b"alac" => full_box(b"alac").map_or(Codec::Unsupported, |c| Codec::with_settings(CODEC_ID_ALAC, c)),
         b"fLaC" => full_box(b"dfLa").map_or(Codec::Unsupported, Codec::flac),
         b"Opus" => fields.find(b"dOps").and_then(OpusHead::parse_dops).map_or(Codec::Unsupported, Codec::Opus),
@@ -111,6 +129,10 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
         _ => Codec::Unsupported,
     };
     (name(kind), codec)
+}
+
+fn adpcm(settings: Adpcm) -> Codec {
+    if settings.makes_sense() { Codec::Adpcm(settings) } else { Codec::Unsupported }
 }
 
 /// By its object type (MP4 registration authority, "Object types").

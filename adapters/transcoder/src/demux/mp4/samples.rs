@@ -24,6 +24,8 @@ pub(super) struct Samples {
     scale: u32,
     /// Bytes of a moment of PCM, which is read many samples at a time.
     pcm_frame: Option<u64>,
+    /// Samples and bytes of a block of ADPCM whose samples are counted one by one.
+    block: Option<(u64, u64)>,
     /// The sample description of the chunk, counted from one.
     description: u32,
 
@@ -85,6 +87,12 @@ impl Samples {
     pub(super) fn read_as_pcm(&mut self, bytes_per_frame: Option<u64>) {
         // Samples with sizes of their own hold several moments each, and are packets as they stand.
         self.pcm_frame = bytes_per_frame.filter(|bytes| self.same_size > 0 && *bytes > 0);
+    }
+
+    /// ADPCM of so many samples and bytes to a block. QuickTime counts its samples as if they were not compressed, of a
+    /// byte or two each ("Sound sample descriptions", version 1); others have a block as a sample.
+    pub(super) fn read_as_blocks(&mut self, block: Option<(u64, u64)>) {
+        self.block = block.filter(|(_, bytes)| self.same_size > 0 && u64::from(self.same_size) < *bytes);
     }
 
     /// The ticks of all samples, and those of the last one if it has fewer than the others.
@@ -155,6 +163,9 @@ impl Samples {
                 let (_, shorter) = self.duration(input)?;
                 packet.at_most = shorter.filter(|_| self.pcm_frame.is_none()).map(|n| Span::new(n, self.scale.into()));
             }
+            if self.block.is_some_and(|(frames, _)| taken < frames) {
+                packet.at_most = Some(Span::new(taken, self.scale.into()));
+            }
             if !packet.data.is_empty() {
                 return Ok(Found::Packet);
             }
@@ -186,6 +197,11 @@ impl Samples {
         if let Some(frame) = self.pcm_frame {
             let frames = PCM_FRAMES.min(self.left_in_chunk).min(self.count.saturating_sub(self.sample));
             return Ok((frames, frames * frame));
+        }
+        if let Some((frames, bytes)) = self.block {
+            let left = self.left_in_chunk.min(self.count.saturating_sub(self.sample));
+            let blocks = (PCM_FRAMES / frames.max(1)).min(left / frames.max(1)).max(1);
+            return Ok(((blocks * frames).min(left).max(1), blocks * bytes));
         }
         if self.same_size > 0 {
             return Ok((1, self.same_size.into()));

@@ -85,11 +85,13 @@ impl TrackBox {
         }
 
         let description = if descriptions.boxes.len() > 1 { samples.first_description(input)? } else { 1 };
-        let Entry { name, codec, encrypted, rate, channels, pcm_frame } = match descriptions.raw(input, description)? {
-            Some((kind, body)) => Entry::parse(kind, &body, scale),
-            None => Entry::unknown(),
-        };
+        let Entry { name, codec, encrypted, rate, channels, pcm_frame, block } =
+            match descriptions.raw(input, description)? {
+                Some((kind, body)) => Entry::parse(kind, &body, scale),
+                None => Entry::unknown(),
+            };
         samples.read_as_pcm(pcm_frame);
+        samples.read_as_blocks(block);
         let (total, _) = samples.duration(input)?;
         let total = if total > 0 { total } else { ticks };
         // The first packet of Vorbis has a duration in the file and no sound.
@@ -138,6 +140,7 @@ impl TrackBox {
         }
         let entry = raw.map_or_else(Entry::unknown, |(kind, body)| Entry::parse(kind, &body, self.scale));
         self.samples.read_as_pcm(entry.pcm_frame);
+        self.samples.read_as_blocks(entry.block);
         let info = TrackInfo { codec: entry.name, ..self.track.info.clone() };
         Ok(Some(Track { info, codec: entry.codec, encrypted: entry.encrypted, ..self.track.clone() }))
     }
