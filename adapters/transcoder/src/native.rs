@@ -313,8 +313,7 @@ impl Run<'_> {
         }
         let (frames, rate) = (self.pcm.frames(), self.pcm.rate);
         let trims = (packet.trim_start.frames(rate), packet.trim_end.frames(rate));
-        let pieces = self.timeline.place(&Block { frames, rate, trims, time: packet.time });
-        for piece in pieces.to_vec() {
+        for piece in self.timeline.place(&Block { frames, rate, trims, time: packet.time }) {
             match piece {
                 Piece::Silence(frames) => self.silence(frames, reporter)?,
                 Piece::Sound(range) => {

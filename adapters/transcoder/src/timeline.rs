@@ -54,10 +54,9 @@ pub(crate) struct Timeline {
     ends: Option<f64>,
     /// When the next sample is due, in samples on the container's clock; `None` before the first one.
     due: Option<i64>,
-    /// When packets were due that decoded to nothing, before the first one that did to something.
-    waits: Option<i64>,
     /// Samples by which the sound is ahead of the container's clock.
     ahead: i64,
+    /// What is heard of the block that is being placed.
     pieces: Vec<Piece>,
 }
 
@@ -74,15 +73,13 @@ impl Timeline {
             begins: track.begins,
             ends,
             due: None,
-            waits: None,
             ahead: 0,
             pieces: Vec::new(),
         }
     }
 
     /// Says what is heard now that a block has been decoded.
-    pub(crate) fn place(&mut self, block: &Block) -> &[Piece] {
-        self.pieces.clear();
+    pub(crate) fn place(&mut self, block: &Block) -> Vec<Piece> {
         let frames = block.frames as u64;
         let first = block.trims.0.min(frames);
         let own = frames.saturating_sub(block.trims.1).saturating_sub(first);
@@ -90,7 +87,7 @@ impl Timeline {
         let gap = self.gap(block, first, own);
         self.advance(gap, None);
         self.advance(own, usize::try_from(first).ok());
-        &self.pieces
+        std::mem::take(&mut self.pieces)
     }
 
     /// Nothing that is still to come is played.
@@ -103,7 +100,7 @@ impl Timeline {
             return;
         }
         let signed = |n: i64| Moment::new(n, self.rate.into()).frames(rate);
-        (self.ahead, self.due, self.waits) = (signed(self.ahead), self.due.map(signed), self.waits.map(signed));
+        (self.ahead, self.due) = (signed(self.ahead), self.due.map(signed));
         self.position = Span::new(self.position, self.rate.into()).frames(rate);
         self.rate = rate;
     }
@@ -117,12 +114,10 @@ impl Timeline {
         };
         let at = time.frames(self.rate).saturating_add_unsigned(first);
         if own == 0 {
-            self.waits = self.waits.or(Some(at));
             return 0;
         }
         let Some(before) = self.due.replace(at.saturating_add(length)) else {
-            // Of Vorbis the first packet only gets the decoder going, but muxers let its time pass.
-            self.start(self.waits.unwrap_or(at));
+            self.start(at);
             return 0;
         };
         let jump = at.saturating_sub(before);
@@ -216,7 +211,7 @@ mod tests {
         let mut heard = Vec::new();
         for _ in 0..4 {
             assert!(!timeline.is_over());
-            heard.extend_from_slice(timeline.place(&Block { frames: 4, rate: RATE, ..Block::default() }));
+            heard.extend(timeline.place(&Block { frames: 4, rate: RATE, ..Block::default() }));
         }
         assert!(timeline.is_over());
         let sound = Piece::Sound;
@@ -239,7 +234,7 @@ mod tests {
     fn gaps_are_silence_and_jitter_is_not() {
         let mut timeline = all();
         for (time, silence) in [(0, 0), (10, 0), (23, 0), (29, 0), (40, 0), (150, 800), (160, 0)] {
-            let heard = timeline.place(&block(80, time)).to_vec();
+            let heard = timeline.place(&block(80, time));
             let pause = if silence > 0 { vec![Piece::Silence(silence)] } else { Vec::new() };
             assert_eq!(heard, [pause, vec![Piece::Sound(0..80)]].concat(), "at {time} ms");
         }
@@ -252,7 +247,7 @@ mod tests {
         // Every second packet of 10 ms is missing.
         for n in 0..100 {
             for piece in timeline.place(&block(80, n * 20)) {
-                silent += if let Piece::Silence(n) = piece { *n } else { 0 };
+                silent += if let Piece::Silence(n) = piece { n } else { 0 };
             }
         }
         assert_eq!(silent, 80 * 96);

@@ -9,6 +9,7 @@ use std::ops::Range;
 use microserve_core::transcode::TranscodeError;
 
 use super::{LARGEST_PACKET, Opened, Packet, Packets, Read, corrupt};
+use crate::codec::Codec;
 use crate::input::Input;
 use crate::sniff::Container;
 use crate::span::{Moment, Span};
@@ -175,7 +176,7 @@ impl Matroska<'_> {
     /// When the first picture or sound is due: looked for at the start of the first cluster, where every track that
     /// begins with the file has its first block.
     fn begins(&mut self) -> Result<Option<Moment>, TranscodeError> {
-        let (mut at, mut cluster, mut earliest, mut seen) = (self.at, 0, None, Vec::new());
+        let (mut at, mut cluster, mut earliest, mut seen, mut primed) = (self.at, 0, None, Vec::new(), Vec::new());
         for _ in 0..FIRST_BLOCKS {
             let Some(element) = element_at(&mut self.input, at)? else { break };
             at = match (element.id, element.end()) {
@@ -190,6 +191,11 @@ impl Matroska<'_> {
                     let Some((number, time, _)) = block_head(&head) else { break };
                     let Some(entry) = self.tracks.iter().find(|entry| entry.number == number) else { continue };
                     if !matches!(entry.track.info.kind.as_str(), "audio" | "video") || seen.contains(&number) {
+                        continue;
+                    }
+                    // The first packet of Vorbis only gets the decoder going.
+                    if matches!(entry.track.codec, Codec::Vorbis { .. }) && !primed.contains(&number) {
+                        primed.push(number);
                         continue;
                     }
                     seen.push(number);
