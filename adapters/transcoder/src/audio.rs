@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+pub(crate) mod layout;
 pub(crate) mod loudness;
 pub(crate) mod mix;
 pub(crate) mod resample;

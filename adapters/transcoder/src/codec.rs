@@ -4,6 +4,10 @@ use symphonia::core::audio::Channels;
 use symphonia::core::codecs::audio::well_known::*;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 
+use crate::audio::{Speaker, wave_order};
+
+pub(crate) mod pcm;
+
 /// A codec with its settings.
 #[derive(Clone, Debug)]
 pub(crate) enum Codec {
@@ -24,6 +28,8 @@ pub(crate) enum Codec {
     },
     /// ADPCM.
     Adpcm(Adpcm),
+    /// PCM, with the loudspeakers of its channels.
+    Pcm(pcm::Sample, u32, Vec<Speaker>),
     /// Whatever Symphonia decodes.
     Symphonia(AudioCodecParameters),
     /// Nobody here decodes it.
@@ -33,20 +39,6 @@ pub(crate) enum Codec {
 impl Codec {
     pub(crate) fn is_supported(&self) -> bool {
         !matches!(self, Self::Unsupported)
-    }
-
-    /// From the parameters that one of Symphonia's readers gives.
-    pub(crate) fn from_symphonia(params: &AudioCodecParameters) -> Self {
-        let extra = params.extra_data.as_deref().unwrap_or_default();
-        match params.codec {
-            CODEC_ID_OPUS => OpusHead::parse(extra).map_or(Self::Unsupported, Self::Opus),
-            CODEC_ID_VORBIS if extra.len() > VORBIS_IDENT => {
-                let (ident, setup) = extra.split_at(VORBIS_IDENT);
-                Self::Vorbis { ident: ident.to_vec(), setup: setup.to_vec() }
-            }
-            codec if DECODED.contains(&codec) => Self::Symphonia(params.clone()),
-            _ => Self::Unsupported,
-        }
     }
 
     /// From the three Vorbis headers, laced as in Matroska and MP4: a count, two lengths, then the packets (Matroska
@@ -60,6 +52,11 @@ impl Codec {
             Some(Self::Vorbis { ident: rest.get(..ident)?.to_vec(), setup: setup.to_vec() })
         };
         laced().unwrap_or(Self::Unsupported)
+    }
+
+    /// PCM of so many channels in the usual order.
+    pub(crate) fn pcm(sample: pcm::Sample, rate: u32, channels: u16) -> Self {
+        Self::Pcm(sample, rate, wave_order(channels.into()))
     }
 
     /// A codec of Symphonia's without settings beyond rate and channels.
@@ -99,45 +96,12 @@ impl Codec {
     }
 }
 
-/// How long a Vorbis identification header is (Vorbis I, 4.2.2).
-const VORBIS_IDENT: usize = 30;
-
 /// A length in Xiph lacing: bytes of 255 and a smaller one, added up.
 pub(crate) fn xiph_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let end = bytes.iter().position(|byte| *byte < 255)?;
     let (length, rest) = bytes.split_at(end + 1);
     Some((length.iter().map(|byte| usize::from(*byte)).sum(), rest))
 }
-
-/// What Symphonia is asked to decode.
-const DECODED: [AudioCodecId; 26] = [
-    CODEC_ID_MP1,
-    CODEC_ID_MP2,
-    CODEC_ID_MP3,
-    CODEC_ID_FLAC,
-    CODEC_ID_ALAC,
-    CODEC_ID_ADPCM_MS,
-    CODEC_ID_ADPCM_IMA_WAV,
-    CODEC_ID_PCM_S8,
-    CODEC_ID_PCM_U8,
-    CODEC_ID_PCM_S16LE,
-    CODEC_ID_PCM_S16BE,
-    CODEC_ID_PCM_U16LE,
-    CODEC_ID_PCM_U16BE,
-    CODEC_ID_PCM_S24LE,
-    CODEC_ID_PCM_S24BE,
-    CODEC_ID_PCM_U24LE,
-    CODEC_ID_PCM_U24BE,
-    CODEC_ID_PCM_S32LE,
-    CODEC_ID_PCM_S32BE,
-    CODEC_ID_PCM_U32LE,
-    CODEC_ID_PCM_F32LE,
-    CODEC_ID_PCM_F32BE,
-    CODEC_ID_PCM_F64LE,
-    CODEC_ID_PCM_F64BE,
-    CODEC_ID_PCM_ALAW,
-    CODEC_ID_PCM_MULAW,
-];
 
 /// The short name of a codec of Symphonia's.
 pub(crate) fn name(codec: AudioCodecId) -> &'static str {
@@ -155,22 +119,6 @@ pub(crate) fn name(codec: AudioCodecId) -> &'static str {
         CODEC_ID_VORBIS => "vorbis",
         CODEC_ID_SPEEX => "speex",
         CODEC_ID_WMA => "wma",
-        CODEC_ID_ADPCM_MS => "adpcm_ms",
-        CODEC_ID_ADPCM_IMA_WAV => "adpcm_ima_wav",
-        CODEC_ID_PCM_S8 => "pcm_s8",
-        CODEC_ID_PCM_U8 => "pcm_u8",
-        CODEC_ID_PCM_S16LE => "pcm_s16le",
-        CODEC_ID_PCM_S16BE => "pcm_s16be",
-        CODEC_ID_PCM_S24LE => "pcm_s24le",
-        CODEC_ID_PCM_S24BE => "pcm_s24be",
-        CODEC_ID_PCM_S32LE => "pcm_s32le",
-        CODEC_ID_PCM_S32BE => "pcm_s32be",
-        CODEC_ID_PCM_F32LE => "pcm_f32le",
-        CODEC_ID_PCM_F32BE => "pcm_f32be",
-        CODEC_ID_PCM_F64LE => "pcm_f64le",
-        CODEC_ID_PCM_F64BE => "pcm_f64be",
-        CODEC_ID_PCM_ALAW => "pcm_alaw",
-        CODEC_ID_PCM_MULAW => "pcm_mulaw",
         _ => "unknown",
     }
 }

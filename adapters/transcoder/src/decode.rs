@@ -12,11 +12,15 @@ mod aac;
 mod ac3;
 mod adpcm;
 mod opus;
+mod pcm;
 mod symphonia_codecs;
 pub(crate) mod vorbis;
 
 /// More samples per channel than any codec has in a packet.
 const MOST_FRAMES: usize = 1 << 20;
+
+/// More channels than these have no usual order, so that nobody could say how they are mixed.
+const MOST_CHANNELS: usize = 8;
 
 const MPEG_AUDIO: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
@@ -54,6 +58,10 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
             vorbis::check(setup)?;
             Ok(Box::new(symphonia_codecs::SymphoniaDecoder::vorbis(ident, setup)?))
         }
+        Codec::Pcm(_, _, speakers) if !(1..=MOST_CHANNELS).contains(&speakers.len()) => {
+            Err(TranscodeError::UnsupportedCodec { name: format!("{name} with {} channels", speakers.len()) })
+        }
+        Codec::Pcm(sample, rate, speakers) => Ok(Box::new(pcm::PcmDecoder::new(*sample, *rate, speakers))),
         Codec::Adpcm(settings) => Ok(Box::new(adpcm::AdpcmDecoder::new(settings))),
         Codec::Symphonia(params) if MPEG_AUDIO.contains(&params.codec) => {
             Ok(Box::new(symphonia_codecs::MpegAudio::new()))
@@ -72,7 +80,7 @@ pub(crate) fn check(pcm: &Pcm, name: &str) -> Result<(), TranscodeError> {
         return Err(TranscodeError::Corrupt { detail: "a packet holds more sound than any packet can".to_owned() });
     }
     match pcm.speakers.len() {
-        1..=8 => Ok(()),
+        1..=MOST_CHANNELS => Ok(()),
         n => Err(TranscodeError::UnsupportedCodec { name: format!("{name} with {n} channels") }),
     }
 }

@@ -1,7 +1,7 @@
 //! Containers give up the packets of one track.
 //!
-//! MP4, Matroska, Ogg, AVI, FLV, MPEG audio and ADTS have readers of ours, which skip whatever is not the track's and
-//! know where its sound begins and ends; WAVE and FLAC are read by Symphonia, behind headers of ours.
+//! Readers of ours skip whatever is not the track's and know where its sound begins and ends. Only FLAC's frames are found
+//! by Symphonia, behind headers of ours.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 
@@ -13,7 +13,10 @@ use crate::tags::Tags;
 
 mod ac3;
 mod adts;
+mod aiff;
+mod au;
 mod avi;
+mod caf;
 mod comments;
 mod flac;
 mod flv;
@@ -22,6 +25,7 @@ mod matroska;
 mod mp4;
 mod mpeg;
 mod ogg;
+mod pcm;
 mod splitter;
 mod symphonia_readers;
 mod wave;
@@ -104,6 +108,11 @@ pub(crate) trait Packets {
     /// [`TranscodeError::Source`] when the source can't be read; [`TranscodeError::Corrupt`] when nothing behind this
     /// point makes sense.
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError>;
+
+    /// Whether a part of the file that should have been the track's made no sense so far, or was not there.
+    fn is_damaged(&self) -> bool {
+        false
+    }
 }
 
 /// What [`Packets::next`] found.
@@ -152,7 +161,7 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     for _ in 0..MOST_TAGS {
         let start = input.vec_at(0, 10)?;
         let Some(size) = id3v2_size(&start).filter(|size| *size < input.len()) else { break };
-        tags.merge(id3v2::read(&mut input)?);
+        tags.merge(id3v2::read(&mut input, 0)?);
         input.begin_at(size);
         // An empty tag goes in front of what is sniffed: behind a tag, less is asked of MPEG audio.
         head = b"ID3\x04\0\0\0\0\0\0".to_vec();
@@ -165,7 +174,10 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Ac3 => ac3::open(input),
         Container::Ogg => ogg::open(input),
         Container::Mp3 => mpeg::open(input),
-        Container::Wav => wave::open(input),
+        Container::Wav | Container::W64 => wave::open(input),
+        Container::Aiff => aiff::open(input),
+        Container::Au => au::open(input),
+        Container::Caf => caf::open(input),
         Container::Avi => avi::open(input),
         Container::Flv => flv::open(input),
         Container::Flac => flac::open(input),

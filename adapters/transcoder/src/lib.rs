@@ -20,10 +20,12 @@
 //!
 //! | container | codecs |
 //! |---|---|
-//! | MP4, M4A, MOV, 3GP; also fragmented, cut off behind its headers, without `ftyp` | AAC of every profile but USAC, MPEG layers I to III, ALAC, FLAC, Opus, Vorbis, PCM, µ-law, A-law, ADPCM |
+//! | MP4, M4A, MOV, 3GP; also fragmented, cut off behind its headers, without `ftyp` | AAC of every profile but USAC, MPEG layers I to III, ALAC, FLAC, Opus, Vorbis, PCM, µ-law, A-law, MS and IMA ADPCM |
 //! | Matroska, WebM | the same |
-//! | Ogg | Vorbis, Opus, FLAC |
-//! | WAVE | PCM, µ-law, A-law, MS and IMA ADPCM |
+//! | Ogg, OGV | Vorbis, Opus, FLAC |
+//! | WAVE, RF64, BW64, W64, RIFX | PCM, µ-law, A-law, MS and IMA ADPCM, MPEG audio, AAC in ADTS |
+//! | AIFF, AIFF-C, AU | PCM, µ-law, A-law, in AIFF-C IMA ADPCM |
+//! | CAF | PCM, µ-law, A-law, IMA ADPCM, ALAC, AAC, Opus, MPEG audio |
 //! | AVI, also of more than 2 GB | MPEG layers I to III, AAC, Vorbis, FLAC, Opus, PCM, µ-law, A-law, MS and IMA ADPCM |
 //! | FLV, also with Enhanced RTMP's codecs | AAC, MP3, Opus, FLAC, PCM, µ-law, A-law, ADPCM |
 //! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS | their own |

@@ -16,8 +16,16 @@ pub enum Container {
     Matroska,
     /// Ogg.
     Ogg,
-    /// RIFF WAVE.
+    /// RIFF WAVE, also in its larger kinds (RF64, BW64) and with the other byte order (RIFX).
     Wav,
+    /// Sony Wave64.
+    W64,
+    /// AIFF and AIFF-C.
+    Aiff,
+    /// AU, also called SND.
+    Au,
+    /// Apple's Core Audio Format.
+    Caf,
     /// AVI.
     Avi,
     /// Flash Video.
@@ -43,6 +51,10 @@ impl Container {
             Self::Matroska => "matroska",
             Self::Ogg => "ogg",
             Self::Wav => "wav",
+            Self::W64 => "w64",
+            Self::Aiff => "aiff",
+            Self::Au => "au",
+            Self::Caf => "caf",
             Self::Avi => "avi",
             Self::Flv => "flv",
             Self::Flac => "flac",
@@ -131,7 +143,16 @@ fn magic(head: &[u8]) -> Option<Container> {
         return Some(Container::Flac);
     }
     if tag(0, b"FORM") && (tag(8, b"AIFF") || tag(8, b"AIFC")) {
-        return Some(Container::Unsupported("aiff"));
+        return Some(Container::Aiff);
+    }
+    if tag(0, b".snd") {
+        return Some(Container::Au);
+    }
+    if tag(0, b"caff") {
+        return Some(Container::Caf);
+    }
+    if tag(0, b"riff\x2e\x91\xcf\x11") {
+        return Some(Container::W64);
     }
     SIGNATURES
         .iter()
@@ -140,7 +161,7 @@ fn magic(head: &[u8]) -> Option<Container> {
         .or_else(|| ts(head))
 }
 
-const SIGNATURES: [(&[u8], &str); 45] = [
+const SIGNATURES: [(&[u8], &str); 42] = [
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
     (b"\x00\x00\x01\xba", "mpegps"),
     (b"\x00\x00\x01\xb3", "mpegvideo"),
@@ -148,10 +169,7 @@ const SIGNATURES: [(&[u8], &str); 45] = [
     (b"\x00\x00\x00\x01\x40\x01", "hevc"),
     (b".RMF", "realmedia"),
     (b".ra\xfd", "realaudio"),
-    (b"caff", "caf"),
-    (b".snd", "au"),
     (b"#!AMR", "amr"),
-    (b"riff\x2e\x91\xcf\x11", "w64"),
     (b"wvpk", "wavpack"),
     (b"MAC ", "ape"),
     (b"TTA1", "tta"),
@@ -212,14 +230,10 @@ fn iso(head: &[u8]) -> Option<Container> {
 }
 
 fn riff(head: &[u8]) -> Option<Container> {
-    let big_endian = match head.get(..4)? {
-        b"RIFF" | b"RF64" | b"BW64" => false,
-        b"RIFX" => true,
-        _ => return None,
-    };
+    if !matches!(head.get(..4)?, b"RIFF" | b"RF64" | b"BW64" | b"RIFX") {
+        return None;
+    }
     Some(match head.get(8..12)? {
-        b"WAVE" if big_endian => Container::Unsupported("rifx"),
-        b"WAVE" if !head.starts_with(b"RIFF") => Container::Unsupported("rf64"),
         b"WAVE" => Container::Wav,
         b"AVI " => Container::Avi,
         b"WEBP" => Container::Unsupported("webp"),

@@ -1,4 +1,4 @@
-//! What Symphonia decodes: MPEG audio, FLAC, ALAC, PCM, ADPCM, and Vorbis of one or two channels.
+//! What Symphonia decodes: MPEG audio, FLAC, ALAC, and Vorbis of one or two channels.
 
 use microserve_core::transcode::TranscodeError;
 use symphonia::core::audio::{Audio, GenericAudioBufferRef};
@@ -46,8 +46,6 @@ impl Decoder for MpegAudio {
 pub(super) struct SymphoniaDecoder {
     decoder: Box<dyn AudioDecoder>,
     speakers: Vec<Speaker>,
-    /// What a packet of ADPCM decodes to, in samples per channel and in bytes: its decoder has to be told.
-    block: Option<(u64, usize)>,
     /// The first packet of Vorbis only gets the decoder going: what comes out is no sound (Vorbis I, 4.3.8).
     swallow: bool,
 }
@@ -67,10 +65,9 @@ impl SymphoniaDecoder {
             CODEC_ID_FLAC => boxed(codecs::FlacDecoder::try_new(params, &options), name)?,
             CODEC_ID_ALAC => boxed(codecs::AlacDecoder::try_new(params, &options), name)?,
             CODEC_ID_VORBIS => boxed(codecs::VorbisDecoder::try_new(params, &options), name)?,
-            CODEC_ID_ADPCM_MS | CODEC_ID_ADPCM_IMA_WAV => boxed(codecs::AdpcmDecoder::try_new(params, &options), name)?,
-            _ => boxed(codecs::PcmDecoder::try_new(params, &options), name)?,
+            _ => return Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
         };
-        Ok(Self { decoder, speakers: Vec::new(), block: adpcm_block(params), swallow: params.codec == CODEC_ID_VORBIS })
+        Ok(Self { decoder, speakers: Vec::new(), swallow: params.codec == CODEC_ID_VORBIS })
     }
 
     pub(super) fn vorbis(ident: &[u8], setup: &[u8]) -> Result<Self, TranscodeError> {
@@ -91,25 +88,9 @@ fn boxed<D: AudioDecoder + 'static>(
     }
 }
 
-/// The samples and bytes of a block of ADPCM (Microsoft, "Multiple channel audio data and WAVE files": wSamplesPerBlock
-/// and nBlockAlign), the bytes worked out from the samples.
-fn adpcm_block(params: &AudioCodecParameters) -> Option<(u64, usize)> {
-    let (frames, channels) = (params.frames_per_block?, params.channels.as_ref()?.count());
-    let bytes = match params.codec {
-        CODEC_ID_ADPCM_MS => 7 + usize::try_from(frames.saturating_sub(2)).ok()?.div_ceil(2),
-        CODEC_ID_ADPCM_IMA_WAV => 4 + usize::try_from(frames.saturating_sub(1)).ok()?.div_ceil(2),
-        _ => return None,
-    };
-    Some((frames, bytes * channels))
-}
-
 impl Decoder for SymphoniaDecoder {
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
-        let frames = match self.block {
-            Some((frames, bytes)) if bytes > 0 => frames * (packet.len() / bytes) as u64,
-            _ => 0,
-        };
-        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(frames), packet);
+        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(0), packet);
         let decoded = self.decoder.decode_ref(&packet).map_err(|_| Damaged)?;
         take(&decoded, &mut self.speakers, pcm);
         if std::mem::take(&mut self.swallow) {

@@ -5,7 +5,6 @@ use microserve_core::transcode::TranscodeError;
 
 use super::{LARGEST_PACKET, Opened, comments, corrupt, symphonia_readers};
 use crate::input::{Input, Spliced};
-use crate::sniff::Container;
 use crate::tags::Tags;
 
 /// No more metadata blocks come before the first frame.
@@ -26,7 +25,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let mut head = b"fLaC\x80\0\0\x22".to_vec();
     head.extend(input.vec_at(8, STREAMINFO)?);
     let (tags, frames_at) = metadata(&mut input)?;
-    let mut opened = symphonia_readers::open(Container::Flac, Spliced::new(head, input, frames_at))?;
+    let mut opened = symphonia_readers::open(Spliced::new(head, input, frames_at))?;
     opened.tags = tags;
     Ok(opened)
 }

@@ -9,12 +9,12 @@ use crate::tags::{Key, Tags};
 /// Larger tags are not read: what is wanted of them is short, and a cover that large is left out anyway.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// Reads what is kept of the tag that the input begins with. A tag that makes no sense is as good as none.
-pub(super) fn read(input: &mut Input<'_>) -> Result<Tags, TranscodeError> {
+/// Reads what is kept of the tag that begins at a position. A tag that makes no sense is as good as none.
+pub(super) fn read(input: &mut Input<'_>, at: u64) -> Result<Tags, TranscodeError> {
     let mut tags = Tags::default();
-    let head = input.vec_at(0, 10)?;
+    let head = input.vec_at(at, 10)?;
     let Some(size) = crate::sniff::id3v2_size(&head).filter(|size| *size <= LARGEST) else { return Ok(tags) };
-    let bytes = wanted(&input.vec_at(0, size)?);
+    let bytes = wanted(&input.vec_at(at, size)?);
     if let Ok(tag) = id3::Tag::read_from2(std::io::Cursor::new(bytes)) {
         tags.set(Key::Title, tag.title().unwrap_or_default());
         tags.set(Key::Artist, tag.artist().unwrap_or_default());

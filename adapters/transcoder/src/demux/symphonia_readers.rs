@@ -1,5 +1,5 @@
-//! Symphonia's readers of WAVE and FLAC. The container is known already, so exactly its reader is made: Symphonia's own
-//! guessing takes other containers for MPEG audio and gives noise.
+//! Symphonia's reader of FLAC. The container is known already, so exactly its reader is made: Symphonia's own guessing
+//! takes other containers for MPEG audio and gives noise.
 
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 use symphonia::core::codecs::CodecParameters;
@@ -7,7 +7,7 @@ use symphonia::core::errors::Error;
 use symphonia::core::formats::{FormatOptions, FormatReader, Track as TheirTrack};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::units::{Duration, TimeBase};
-use symphonia::default::formats::{FlacReader, WavReader};
+use symphonia::default::formats::FlacReader;
 
 use super::{AUDIO, LARGEST_PACKET, Opened, Packet, Packets, Read, Track, corrupt};
 use crate::codec::{self, Codec};
@@ -27,25 +27,21 @@ struct Reader<'a> {
 }
 
 /// Opens a file whose headers have been made such that Symphonia reads them as they are meant.
-pub(super) fn open(container: Container, source: Spliced<'_>) -> Result<Opened<'_>, TranscodeError> {
+pub(super) fn open(source: Spliced<'_>) -> Result<Opened<'_>, TranscodeError> {
     let failure = source.failure();
     let stream = MediaSourceStream::new(Box::new(source), MediaSourceStreamOptions::default());
     let options = FormatOptions::default();
-    let made = match container {
-        Container::Wav => WavReader::try_new(stream, options).map(boxed),
-        _ => FlacReader::try_new(stream, options).map(boxed),
-    };
-    let reader = made.map_err(|err| explain(&err, &failure, container))?;
+    let reader = FlacReader::try_new(stream, options).map(boxed).map_err(|err| explain(&err, &failure))?;
     let tracks = reader.tracks().iter().map(track).collect();
     let packets = Box::new(Reader { reader, failure, track: 0, time_base: None });
-    Ok(Opened { container, tracks, tags: Tags::default(), packets })
+    Ok(Opened { container: Container::Flac, tracks, tags: Tags::default(), packets })
 }
 
 fn boxed<'a>(reader: impl FormatReader + 'a) -> Box<dyn FormatReader + 'a> {
     Box::new(reader)
 }
 
-fn explain(err: &Error, failure: &Failure, container: Container) -> TranscodeError {
+fn explain(err: &Error, failure: &Failure) -> TranscodeError {
     if let Some(err) = failure.take() {
         return err;
     }
@@ -54,7 +50,7 @@ fn explain(err: &Error, failure: &Failure, container: Container) -> TranscodeErr
         Error::Unsupported(what) if what.contains("codec") => {
             TranscodeError::UnsupportedCodec { name: "unknown".to_owned() }
         }
-        err => corrupt(format!("its {} headers make no sense: {err}", container.name())),
+        err => corrupt(format!("its flac headers make no sense: {err}")),
     }
 }
 
@@ -67,18 +63,16 @@ fn track(track: &TheirTrack) -> Track {
     };
     let rate = params.sample_rate.unwrap_or(0);
     let seconds = |frames: u64| if rate > 0 { Some(frames as f64 / f64::from(rate)) } else { None };
-    let codec = Codec::from_symphonia(params);
-    let head = if let Codec::Opus(head) = &codec { Some(u16::from(head.channels)) } else { None };
     let channels = params.channels.as_ref().and_then(|c| u16::try_from(c.count()).ok());
     let info = TrackInfo {
         kind: AUDIO.to_owned(),
         codec: codec::name(params.codec).to_owned(),
-        channels: head.or(channels).unwrap_or(0),
+        channels: channels.unwrap_or(0),
         sample_rate: rate,
         duration: track.num_frames.and_then(seconds),
         language: track.language.clone(),
     };
-    Track::audio(info, codec)
+    Track::audio(info, Codec::Symphonia(params.clone()))
 }
 
 impl Reader<'_> {

@@ -2,12 +2,12 @@
 //! "Multiple channel audio data and WAVE files" and `mmreg.h`; RFC 2361).
 
 use microserve_core::transcode::TrackInfo;
-use symphonia::core::audio::{Channels, Position};
-use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::*;
 
 use super::{AUDIO, Part, Track};
-use crate::codec::{self, Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::audio::{Speaker, layout, wave_order};
+use crate::codec::pcm::{Order, Sample};
+use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
 use crate::span::Span;
 
 /// The structure, as it stands there.
@@ -129,22 +129,20 @@ impl<'b> WaveFormat<'b> {
 
     /// Sound that is not compressed, or companded.
     fn samples(&self) -> Option<(String, Codec, Packing)> {
-        let codec = match self.tag {
-            0x0001 => integer(self.sample_bytes()),
-            0x0003 if self.sample_bytes() == 4 => Some(CODEC_ID_PCM_F32LE),
-            0x0003 if self.sample_bytes() == 8 => Some(CODEC_ID_PCM_F64LE),
-            0x0003 => None,
-            0x0006 => Some(CODEC_ID_PCM_ALAW),
-            0x0007 => Some(CODEC_ID_PCM_MULAW),
+        let bytes = self.sample_bytes();
+        let bits = u32::from(bytes) * 8;
+        let sample = match self.tag {
+            0x0001 => Sample::integer(bits, bytes > 1, Order::Little),
+            0x0003 => Sample::float(bits, Order::Little),
+            0x0006 => Some(Sample::A_LAW),
+            0x0007 => Some(Sample::MU_LAW),
             _ => return None,
         };
-        let Some(codec) = codec else {
+        let Some(sample) = sample else {
             return Some((format!("pcm of {} bits", self.bits), Codec::Unsupported, Packing::Packets));
         };
-        let bytes = if matches!(self.tag, 0x0006 | 0x0007) { 1 } else { self.sample_bytes() };
-        let block = usize::from(bytes) * usize::from(self.channels.max(1));
-        let made = Codec::positioned(codec, self.rate, self.positions());
-        Some((codec::name(codec).to_owned(), made, Packing::Blocks(block)))
+        let block = usize::from(sample.bytes) * usize::from(self.channels.max(1));
+        Some((sample.name(), Codec::Pcm(sample, self.rate, self.speakers()), Packing::Blocks(block)))
     }
 
     /// Bytes of a sample. Fewer bits than fill them are the highest ones, so that nothing depends on their number.
@@ -156,17 +154,10 @@ impl<'b> WaveFormat<'b> {
 
     /// Where the loudspeakers stand. Of more bits than channels the last ones don't count; a mask with fewer leaves
     /// unsaid what matters ("Multiple channel audio data and WAVE files").
-    fn positions(&self) -> Channels {
-        let mut mask = self.mask & 0x3_ffff;
-        while mask.count_ones() > self.channels.into() {
-            mask &= !(1 << (31 - mask.leading_zeros()));
-        }
-        match Position::from_wave_channel_mask(mask) {
-            Some(positions) if mask != 0 && mask.count_ones() == u32::from(self.channels) => {
-                Channels::Positioned(positions)
-            }
-            _ => crate::decode::channels(self.channels),
-        }
+    fn speakers(&self) -> Vec<Speaker> {
+        let channels = usize::from(self.channels);
+        let is_enough = (self.mask & 0x3_ffff).count_ones() as usize >= channels;
+        if is_enough { layout::masked(self.mask, channels) } else { wave_order(channels) }
     }
 
     fn adpcm(&self, kind: AdpcmKind) -> (Codec, Packing) {
@@ -222,16 +213,6 @@ impl<'b> WaveFormat<'b> {
     fn opus(&self) -> Codec {
         OpusHead::parse(self.extra).map_or(Codec::Unsupported, Codec::Opus)
     }
-}
-
-fn integer(bytes: u16) -> Option<AudioCodecId> {
-    Some(match bytes {
-        1 => CODEC_ID_PCM_U8,
-        2 => CODEC_ID_PCM_S16LE,
-        3 => CODEC_ID_PCM_S24LE,
-        4 => CODEC_ID_PCM_S32LE,
-        _ => return None,
-    })
 }
 
 /// The name of a codec that is not decoded (RFC 2361, and what `mmreg.h` has beyond it).
@@ -320,15 +301,14 @@ mod tests {
 
     #[test]
     fn loudspeakers_are_where_the_mask_says() {
-        let positions = |mask: u32, channels: u16| {
+        let speakers = |mask: u32, channels: u16| {
             let bytes = format(EXTENSIBLE, channels, channels * 3, 24, &extensible(1, mask));
-            WaveFormat::parse(&bytes).unwrap().positions()
+            WaveFormat::parse(&bytes).unwrap().speakers()
         };
-        let of = |mask: u32| Channels::Positioned(Position::from_wave_channel_mask(mask).unwrap());
-        assert_eq!(positions(0x60f, 6), of(0x60f));
-        assert_eq!(positions(0x63f, 4), of(0x00f));
+        assert_eq!(speakers(0x60f, 6), layout::masked(0x60f, 6));
+        assert_eq!(speakers(0x63f, 4), layout::masked(0x00f, 4));
         for mask in [0, 3, u32::MAX << 18] {
-            assert_eq!(positions(mask, 6), crate::decode::channels(6));
+            assert_eq!(speakers(mask, 6), wave_order(6));
         }
     }
 

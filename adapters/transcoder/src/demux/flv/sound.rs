@@ -4,7 +4,8 @@
 use microserve_core::transcode::TrackInfo;
 use symphonia::core::codecs::audio::well_known::*;
 
-use crate::codec::{self, Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::codec::pcm::{Number, Order, Sample};
+use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
 use crate::demux::waveformat::Packing;
 use crate::demux::{AUDIO, Part, Track, adts};
 use crate::span::Span;
@@ -140,23 +141,24 @@ fn channels(byte: u8) -> u16 {
 
 fn old(byte: u8, settings: &[u8], packet: &[u8]) -> (String, Codec, Packing) {
     let (rate, channels) = (rate(byte), channels(byte));
-    let samples = |id, bytes: usize| {
-        let block = bytes * usize::from(channels);
-        (codec::name(id).to_owned(), Codec::plain(id, rate, channels), Packing::Blocks(block))
+    let samples = |sample: Sample| {
+        let block = usize::from(sample.bytes) * usize::from(channels);
+        (sample.name(), Codec::pcm(sample, rate, channels), Packing::Blocks(block))
     };
+    let integer = |bytes, number| samples(Sample { number, bytes, order: Order::Little, unused: 0 });
     let none = |name: &str| (name.to_owned(), Codec::Unsupported, Packing::Packets);
     match byte >> 4 {
         // The order of the bytes is that of the machine that wrote them; all of those were little-endian.
-        0 | 3 if byte & 2 == 0 => samples(CODEC_ID_PCM_U8, 1),
-        0 | 3 => samples(CODEC_ID_PCM_S16LE, 2),
+        0 | 3 if byte & 2 == 0 => integer(1, Number::Unsigned),
+        0 | 3 => integer(2, Number::Signed),
         1 => {
             let adpcm = Adpcm { kind: AdpcmKind::Swf, rate, channels, block: 0 };
             ("adpcm_swf".to_owned(), Codec::Adpcm(adpcm), Packing::Packets)
         }
         2 | 14 => mp3(rate, channels),
         4..=6 => none("nellymoser"),
-        7 => samples(CODEC_ID_PCM_ALAW, 1),
-        8 => samples(CODEC_ID_PCM_MULAW, 1),
+        7 => samples(Sample::A_LAW),
+        8 => samples(Sample::MU_LAW),
         10 => aac(settings, packet),
         11 => none("speex"),
         other => none(&format!("flv sound format {other}")),

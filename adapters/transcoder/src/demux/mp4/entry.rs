@@ -1,11 +1,12 @@
 //! Sample descriptions: which codec a track has, with its settings (ISO/IEC 14496-12, 8.5.2 and 12.2.3; QuickTime File
 //! Format, "Sound sample descriptions").
 
-use symphonia::core::codecs::audio::AudioCodecId;
 use symphonia::core::codecs::audio::well_known::*;
 
 use super::boxes::{inner, u16_at, u32_at, u64_at};
-use crate::codec::{self, Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::audio::{Speaker, layout, wave_order};
+use crate::codec::pcm::{Order, Sample};
+use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
 use crate::demux::waveformat::WaveFormat;
 use crate::sniff::ac3;
 
@@ -29,6 +30,8 @@ struct Fields<'b> {
     bits: u32,
     /// QuickTime's version 2: whether samples are floats, big-endian and signed.
     flags: Option<u32>,
+    /// And the bytes of a moment of PCM.
+    packet_bytes: u32,
     boxes: &'b [u8],
 }
 
@@ -37,7 +40,7 @@ impl<'b> Fields<'b> {
         let version = u16_at(body, 8)?;
         let (channels, bits) = (u16_at(body, 16)?, u16_at(body, 18)?);
         let rate = u32_at(body, 24)? >> 16;
-        let fields = Self { rate, channels, bits: bits.into(), flags: None, boxes: body.get(28..)? };
+        let fields = Self { rate, channels, bits: bits.into(), flags: None, packet_bytes: 0, boxes: body.get(28..)? };
         match version {
             1 => Some(Self { boxes: body.get(44..)?, ..fields }),
             2 => {
@@ -47,10 +50,22 @@ impl<'b> Fields<'b> {
                     channels: u16::try_from(u32_at(body, 40)?).ok()?,
                     bits: u32_at(body, 48)?,
                     flags: Some(u32_at(body, 52)?),
+                    packet_bytes: u32_at(body, 56)?,
                     boxes: body.get(64..)?,
                 })
             }
             _ => Some(fields),
+        }
+    }
+
+    /// The loudspeakers of its channels.
+    fn speakers(&self) -> Vec<Speaker> {
+        let channels = usize::from(self.channels);
+        let behind_version = |kind| self.find(kind).and_then(|body| body.get(4..));
+        match (behind_version(b"chan"), self.find(b"chnl")) {
+            (Some(chan), _) => layout::apple(chan, channels),
+            (None, Some([0, _, _, _, chnl @ ..])) => layout::iso(chnl, channels),
+            _ => wave_order(channels),
         }
     }
 
@@ -71,6 +86,10 @@ impl Entry {
         let Some(mut fields) = Fields::parse(body) else {
             return Self { name: name(kind), ..Self::unknown() };
         };
+        // There may be a box for rates that don't fit in (ISO/IEC 14496-12, 12.2.3).
+        if let Some(rate) = fields.find(b"srat").and_then(|body| u32_at(body, 4)) {
+            fields.rate = rate;
+        }
         // Rates above 65,535 Hz don't fit in. A track of sound has ticks of its rate.
         if fields.rate == 0 {
             fields.rate = scale;
@@ -79,10 +98,10 @@ impl Entry {
         let original = fields.find(b"sinf").and_then(|sinf| inner(sinf, b"frma"));
         let kind = original.filter(|_| encrypted).and_then(|kind| kind.try_into().ok()).unwrap_or(kind);
         let mut entry = Self { encrypted, rate: fields.rate, channels: fields.channels, ..Self::unknown() };
-        if let Some((codec, bytes)) = pcm(kind, &fields) {
-            entry.name = codec::name(codec).to_owned();
-            entry.codec = Codec::plain(codec, fields.rate, fields.channels);
-            entry.pcm_frame = Some(u64::from(bytes) * u64::from(fields.channels));
+        if let Some(sample) = pcm(kind, &fields) {
+            entry.name = sample.name();
+            entry.codec = Codec::Pcm(sample, fields.rate, fields.speakers());
+            entry.pcm_frame = Some(u64::from(sample.bytes) * u64::from(fields.channels));
             return entry;
         }
         (entry.name, entry.codec) = compressed(kind, &fields);
@@ -105,9 +124,9 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
     let codec = match &kind {
         b"mp4a" => {
             let Some((object, settings)) = fields.find(b"esds").and_then(|esds| descriptor(esds.get(4..)?)) else {
-                return ("aac".to_owned(), aac_without_settings(fields));
+                return ("aac".to_owned(), aac_without_settings(fields.rate, fields.channels));
             };
-            return mpeg4(object, settings, fields);
+            return mpeg4(object, settings, fields.rate, fields.channels);
         }
         b".mp3" | b"ms\0U" | b"mp3 " | b"mp2 " | b".mp2" | b"ms\0P" => mpeg_audio(),
         b"ima4" => {
@@ -135,10 +154,16 @@ fn adpcm(settings: Adpcm) -> Codec {
     if settings.makes_sense() { Codec::Adpcm(settings) } else { Codec::Unsupported }
 }
 
+/// The name and the codec that an elementary stream descriptor tells, as other containers have it too.
+pub(in crate::demux) fn by_descriptor(bytes: &[u8], rate: u32, channels: u16) -> Option<(String, Codec)> {
+    let (object, settings) = descriptor(bytes)?;
+    Some(mpeg4(object, settings, rate, channels))
+}
+
 /// By its object type (MP4 registration authority, "Object types").
-fn mpeg4(object: u8, settings: &[u8], fields: &Fields<'_>) -> (String, Codec) {
+fn mpeg4(object: u8, settings: &[u8], rate: u32, channels: u16) -> (String, Codec) {
     let (name, codec) = match object {
-        0x40 | 0x66..=0x68 if settings.is_empty() => ("aac", aac_without_settings(fields)),
+        0x40 | 0x66..=0x68 if settings.is_empty() => ("aac", aac_without_settings(rate, channels)),
         0x40 | 0x66..=0x68 => match audio_object_type(settings) {
             36 => ("mp4als", Codec::Unsupported),
             42 => ("xhe-aac", Codec::Unsupported),
@@ -177,8 +202,8 @@ fn audio_object_type(config: &[u8]) -> u8 {
     }
 }
 
-fn aac_without_settings(fields: &Fields<'_>) -> Codec {
-    Codec::Aac(rusty_aac::audio_specific_config_bytes(fields.rate, fields.channels))
+fn aac_without_settings(rate: u32, channels: u16) -> Codec {
+    Codec::Aac(rusty_aac::audio_specific_config_bytes(rate, channels))
 }
 
 /// MPEG audio of any layer: the decoder sees which from the packets.
@@ -215,63 +240,36 @@ fn tagged(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((*tag, &rest[..length.min(rest.len())]))
 }
 
-/// Uncompressed and companded sound: its codec and the bytes of a sample.
-fn pcm(kind: [u8; 4], fields: &Fields<'_>) -> Option<(AudioCodecId, u32)> {
+/// Uncompressed and companded sound: how its samples are written.
+fn pcm(kind: [u8; 4], fields: &Fields<'_>) -> Option<Sample> {
     // QuickTime's `enda` box in `wave` turns the byte order round.
-    let little = fields.find(b"enda").and_then(|body| u16_at(body, 0)) == Some(1);
-    let integer = |bits: u32, little: bool| integer(bits.div_ceil(8), little, true);
+    let little = Order::little_if(fields.find(b"enda").and_then(|body| u16_at(body, 0)) == Some(1));
+    let integer = |bits: u32, order: Order| Sample::integer(bits, true, order);
     match &kind {
-        b"sowt" => integer(fields.bits, true),
+        b"sowt" => integer(fields.bits, Order::Little),
         b"twos" => integer(fields.bits, little),
-        b"raw " | b"NONE" if fields.bits <= 8 => Some((CODEC_ID_PCM_U8, 1)),
+        b"raw " | b"NONE" if fields.bits <= 8 => Sample::integer(fields.bits, false, Order::Big),
         b"raw " | b"NONE" => integer(fields.bits, little),
         b"in24" => integer(24, little),
         b"in32" => integer(32, little),
-        b"fl32" => float(4, little),
-        b"fl64" => float(8, little),
-        b"ulaw" => Some((CODEC_ID_PCM_MULAW, 1)),
-        b"alaw" => Some((CODEC_ID_PCM_ALAW, 1)),
+        b"fl32" => Sample::float(32, little),
+        b"fl64" => Sample::float(64, little),
+        b"ulaw" => Some(Sample::MU_LAW),
+        b"alaw" => Some(Sample::A_LAW),
         b"lpcm" => {
             let flags = fields.flags?;
-            let (bytes, little) = (fields.bits.div_ceil(8), flags & 2 == 0);
-            if flags & 1 != 0 { float(bytes, little) } else { self::integer(bytes, little, flags & 4 != 0) }
+            let (float, signed, at_top) = (flags & 1 != 0, flags & 4 != 0, flags & 16 != 0);
+            let bytes = fields.packet_bytes.checked_div(fields.channels.into()).unwrap_or(0);
+            Sample::apple(float, signed, Order::little_if(flags & 2 == 0), fields.bits, bytes, at_top)
         }
         b"ipcm" | b"fpcm" => {
             // ISO/IEC 23003-5, 5.1
             let &[_, _, _, _, flags, bits] = fields.find(b"pcmC")?.get(..6)? else { return None };
-            let (bytes, little) = (u32::from(bits).div_ceil(8), flags & 1 != 0);
-            if &kind == b"fpcm" { float(bytes, little) } else { self::integer(bytes, little, true) }
+            let order = Order::little_if(flags & 1 != 0);
+            if &kind == b"fpcm" { Sample::float(bits.into(), order) } else { integer(bits.into(), order) }
         }
         _ => None,
     }
-}
-
-fn integer(bytes: u32, little: bool, signed: bool) -> Option<(AudioCodecId, u32)> {
-    let codec = match (bytes, signed, little) {
-        (1, true, _) => CODEC_ID_PCM_S8,
-        (1, false, _) => CODEC_ID_PCM_U8,
-        (2, true, true) => CODEC_ID_PCM_S16LE,
-        (2, true, false) => CODEC_ID_PCM_S16BE,
-        (2, false, true) => CODEC_ID_PCM_U16LE,
-        (2, false, false) => CODEC_ID_PCM_U16BE,
-        (3, true, true) => CODEC_ID_PCM_S24LE,
-        (3, true, false) => CODEC_ID_PCM_S24BE,
-        (4, true, true) => CODEC_ID_PCM_S32LE,
-        (4, true, false) => CODEC_ID_PCM_S32BE,
-        _ => return None,
-    };
-    Some((codec, bytes))
-}
-
-fn float(bytes: u32, little: bool) -> Option<(AudioCodecId, u32)> {
-    let codec = match (bytes, little) {
-        (4, true) => CODEC_ID_PCM_F32LE,
-        (4, false) => CODEC_ID_PCM_F32BE,
-        (8, true) => CODEC_ID_PCM_F64LE,
-        (8, false) => CODEC_ID_PCM_F64BE,
-        _ => return None,
-    };
-    Some((codec, bytes))
 }
 
 fn name(kind: [u8; 4]) -> String {
