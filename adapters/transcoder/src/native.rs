@@ -8,7 +8,7 @@ use microserve_core::transcode::{
     Cores, Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder,
 };
 
-use crate::audio::Pcm;
+use crate::audio::{Pcm, Speaker};
 use crate::choice::choose;
 use crate::decode::{self, Decoder};
 use crate::demux::{self, Opened, Packet, Read, Track};
@@ -81,7 +81,9 @@ impl Transcoder for NativeTranscoder {
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Transcoded, TranscodeError> {
         let Some(loudness) = options.loudness else {
-            return self.run(source, options, Goal::Mp3 { sink, gain: None, cores: &self.cores }, progress)?.transcoded();
+            return self
+                .run(source, options, Goal::Mp3 { sink, gain: None, cores: &self.cores }, progress)?
+                .transcoded();
         };
         // Once to measure, at a fraction of the work, and once to encode.
         let mut measuring = |now: Progress| progress(now.part(0.0, MEASURING));
@@ -122,11 +124,13 @@ impl NativeTranscoder {
             part,
             pcm: Pcm::default(),
             silence: Pcm::default(),
+            format: (0, Vec::new()),
             last_frames: 0,
             decoded: 0,
             lost: 0,
             bytes: 0,
             seconds: 0.0,
+            heard: 0.0,
         };
         let duration = run.track.info.duration.map(|seconds| seconds.min(part.1));
         run.all(&mut opened, bytes, &mut Reporter { progress, duration, at: 0.0, packets: 0 })?;
@@ -204,14 +208,18 @@ struct Run<'a> {
     pcm: Pcm,
     /// Silence of the same kind.
     silence: Pcm,
+    /// The rate and the loudspeakers of what was decoded last.
+    format: (u32, Vec<Speaker>),
     /// Samples that the last packet decoded to.
     last_frames: usize,
     decoded: u64,
     lost: u64,
     /// Bytes of all packets.
     bytes: u64,
-    /// Seconds of sound so far.
+    /// Seconds of sound so far,
     seconds: f64,
+    /// and without the silence in the place of what is missing.
+    heard: f64,
 }
 
 /// Tells the caller how far a conversion is, several times a second of work.
@@ -246,6 +254,9 @@ impl Reporter<'_> {
 const MOST_LOST: u64 = 10_000;
 /// All packets together may be so many times as large as the file, whose lists of samples may point anywhere.
 const MOST_BYTES: u64 = 4;
+/// Less than so many seconds, and than this share of what the file says it has, is not worth an MP3 if it is damaged.
+const LEAST_SECONDS: f64 = 1.0;
+const LEAST_SHARE: f64 = 0.1;
 
 impl Run<'_> {
     fn all(&mut self, opened: &mut Opened<'_>, bytes: u64, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
@@ -279,7 +290,18 @@ impl Run<'_> {
         if self.decoded == 0 || self.lost > self.decoded {
             return Err(self.mostly_lost());
         }
-        Ok(())
+        self.check_share(opened.packets.is_damaged())
+    }
+
+    /// Of a damaged file that says how long it is, a moment of sound is no result that anybody wants, and nobody would
+    /// look for what is missing behind "done". More than that is what could be saved of a file that was cut off.
+    fn check_share(&self, is_damaged: bool) -> Result<(), TranscodeError> {
+        let Some(duration) = self.track.info.duration.filter(|_| is_damaged || self.lost > 0) else { return Ok(()) };
+        if self.heard >= LEAST_SECONDS || self.heard >= duration * LEAST_SHARE {
+            return Ok(());
+        }
+        let detail = format!("only {:.2} s of its {duration:.0} s of sound could be decoded", self.heard);
+        Err(TranscodeError::Corrupt { detail })
     }
 
     fn mostly_lost(&self) -> TranscodeError {
@@ -289,18 +311,34 @@ impl Run<'_> {
     }
 
     fn packet(&mut self, packet: &Packet, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
-        match guarded(|| self.decoder.decode(&packet.data, &mut self.pcm))? {
+        let decoded = guarded(|| self.decoder.decode(&packet.data, &mut self.pcm))?;
+        let decoded = match decoded.map(|()| decode::check(&self.pcm, &self.track.info.codec)) {
+            Ok(Err(err)) if self.decoded == 0 => return Err(err),
+            // Nonsense amid sound is damage.
+            Ok(Err(_)) => {
+                self.pcm.reset(self.format.0, &self.format.1);
+                Err(decode::Damaged)
+            }
+            Ok(Ok(())) => Ok(()),
+            Err(damaged) => Err(damaged),
+        };
+        let is_sound = match decoded {
             Ok(()) => {
-                decode::check(&self.pcm, &self.track.info.codec)?;
-                self.decoded += 1;
+                // What decodes to nothing proves nothing: some decoders begin like that.
+                self.decoded += u64::from(self.pcm.frames() > 0);
                 self.last_frames = self.pcm.frames();
+                if self.format.0 != self.pcm.rate || self.format.1 != self.pcm.speakers {
+                    self.format = (self.pcm.rate, self.pcm.speakers.clone());
+                }
+                true
             }
             // A packet that is lost is as long as the one before, and silent.
             Err(decode::Damaged) => {
                 self.lost += 1;
                 self.pcm.silence(self.last_frames);
+                false
             }
-        }
+        };
         if self.lost > self.decoded.saturating_add(MOST_LOST) {
             return Err(self.mostly_lost());
         }
@@ -318,7 +356,9 @@ impl Run<'_> {
                 Piece::Silence(frames) => self.silence(frames, reporter)?,
                 Piece::Sound(range) => {
                     let wanted = self.wanted(range.len(), rate);
-                    self.seconds += range.len() as f64 / f64::from(rate);
+                    let seconds = range.len() as f64 / f64::from(rate);
+                    self.seconds += seconds;
+                    self.heard += if is_sound { seconds } else { 0.0 };
                     self.longest.check(self.seconds)?;
                     self.output.push(&self.pcm, range.start + wanted.start..range.start + wanted.end)?;
                 }

@@ -18,6 +18,11 @@ impl RawAac {
 
 impl Decoder for RawAac {
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
+        // A packet that ends before it has an element of sound (id 7: ISO/IEC 14496-3, 4.5.2.1.1) is none: it would become
+        // silence, and a file of nothing else an MP3.
+        if packet.first().is_none_or(|first| first >> 5 == 7) {
+            return Err(Damaged);
+        }
         take(&self.0.decode(packet, None).map_err(|_| Damaged)?, pcm);
         Ok(())
     }

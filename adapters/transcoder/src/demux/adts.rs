@@ -53,11 +53,13 @@ struct Adts<'a> {
     at: u64,
     /// Of the frames so far.
     kind: Option<Kind>,
+    /// Bytes that are in no frame were passed over.
+    skipped: bool,
 }
 
 /// Opens a stream whose first frame is at the start or a little later.
 pub(super) fn open(input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    let mut adts = Adts { input, at: 0, kind: None };
+    let mut adts = Adts { input, at: 0, kind: None, skipped: false };
     let Some(first) = adts.find()? else { return Err(super::corrupt("it has no whole frame of AAC")) };
     adts.kind = Some(first.kind);
     let mut track = first.track();
@@ -86,6 +88,7 @@ impl Adts<'_> {
                 return Ok(Some(header));
             }
             self.at += 1;
+            self.skipped = true;
         }
         Ok(None)
     }
@@ -105,6 +108,10 @@ impl Adts<'_> {
 
 impl Packets for Adts<'_> {
     fn select(&mut self, _track: usize) {}
+
+    fn is_damaged(&self) -> bool {
+        self.skipped
+    }
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
         packet.clear();

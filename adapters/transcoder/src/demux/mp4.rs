@@ -19,6 +19,7 @@ mod samples;
 mod track;
 
 use boxes::{BoxHead, box_at, children, find};
+pub(super) use entry::by_descriptor;
 use fragments::Fragments;
 use track::TrackBox;
 
@@ -36,6 +37,10 @@ struct Mp4<'a> {
 
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let moov = find_moov(&mut input)?;
+    // QuickTime's own, from before 2005 (QuickTime File Format, "Compressed movie resources").
+    if find(&mut input, &moov, b"cmov")?.is_some() {
+        return Err(TranscodeError::UnsupportedContainer { name: "mp4 with compressed headers".to_owned() });
+    }
     let movie_scale = match find(&mut input, &moov, b"mvhd")? {
         Some(mvhd) => track::scale_and_duration(&mut input, &mvhd)?.0,
         None => 0,
@@ -44,6 +49,10 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let mut tracks = Vec::new();
     for trak in children(&mut input, &moov)?.iter().filter(|b| &b.kind == b"trak").take(MOST_TRACKS) {
         tracks.push(TrackBox::read(&mut input, trak, movie_scale, gapless)?);
+    }
+    let usable = |track: &TrackBox| track.track.is_audio() && track.track.codec.is_supported();
+    if !tracks.iter().any(usable) && is_cut_off(&mut input, &moov)? {
+        return Err(corrupt("it is cut off within its headers"));
     }
     // Players begin with whatever comes first.
     let shown = |track: &&TrackBox| matches!(track.track.info.kind.as_str(), "audio" | "video");
@@ -66,6 +75,12 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     Ok(Opened { container: Container::Mp4, tracks: shown, tags, packets })
 }
 
+/// Whether a box says that it is larger than what there is of it.
+fn is_cut_off(input: &mut Input<'_>, head: &BoxHead) -> Result<bool, TranscodeError> {
+    let size = u64::from(input.array_at(head.start)?.map_or(0, u32::from_be_bytes));
+    Ok(head.start.saturating_add(size) > input.len())
+}
+
 /// The box with the headers, which may come last.
 fn find_moov(input: &mut Input<'_>) -> Result<BoxHead, TranscodeError> {
     let (mut at, len) = (0, input.len());
@@ -85,6 +100,10 @@ impl Packets for Mp4<'_> {
         if let Some(track) = self.tracks.get(track) {
             self.fragments.select(track.id, track.scale, track.pcm_frame);
         }
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.tracks.get(self.chosen).is_some_and(|track| track.samples.are_missing())
     }
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {

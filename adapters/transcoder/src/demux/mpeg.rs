@@ -25,11 +25,13 @@ struct Mpeg<'a> {
     kind: Option<mpeg::Frame>,
     tags: u32,
     link: Link,
+    /// Bytes that are in no frame were passed over.
+    skipped: bool,
 }
 
 /// Opens a stream whose first frame is at the start or later.
 pub(super) fn open(input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    let mut mpeg = Mpeg { input, at: 0, kind: None, tags: 0, link: Link::default() };
+    let mut mpeg = Mpeg { input, at: 0, kind: None, tags: 0, link: Link::default(), skipped: false };
     let Some(first) = mpeg.find()? else { return Err(corrupt("it has no whole frame of MPEG audio")) };
     let begins_at = mpeg.at;
     let head = mpeg.input.vec_at(begins_at, first.size as u64)?;
@@ -91,6 +93,7 @@ impl Mpeg<'_> {
                 }
             }
             self.at += 1;
+            self.skipped = true;
         }
         Ok(None)
     }
@@ -98,6 +101,10 @@ impl Mpeg<'_> {
 
 impl Packets for Mpeg<'_> {
     fn select(&mut self, _track: usize) {}
+
+    fn is_damaged(&self) -> bool {
+        self.skipped
+    }
 
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
         packet.clear();

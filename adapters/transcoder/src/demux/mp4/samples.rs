@@ -35,6 +35,8 @@ pub(super) struct Samples {
     left_in_chunk: u64,
     offset: u64,
     clock: Clock,
+    /// Bytes of samples are not in the file.
+    missing: bool,
 }
 
 /// Where in the list of durations the next sample is.
@@ -95,6 +97,11 @@ impl Samples {
         self.block = block.filter(|(_, bytes)| self.same_size > 0 && u64::from(self.same_size) < *bytes);
     }
 
+    /// Whether the file turned out to be without bytes of its samples, because it was cut off.
+    pub(super) fn are_missing(&self) -> bool {
+        self.missing
+    }
+
     /// The ticks of all samples, and those of the last one if it has fewer than the others.
     pub(super) fn duration(&mut self, input: &mut Input<'_>) -> Result<(u64, Option<u64>), TranscodeError> {
         let (mut total, mut usual, mut last) = (0u64, 0, 0);
@@ -141,6 +148,7 @@ impl Samples {
             let at = self.offset;
             // Nothing of the chunk is in the file, which was cut off. There may be 2³² samples in it.
             if at >= input.len() {
+                self.missing = true;
                 let gone = std::mem::take(&mut self.left_in_chunk);
                 self.sample = self.sample.saturating_add(gone);
                 self.tick(input, gone)?;
