@@ -19,8 +19,8 @@ mod ebml;
 mod headers;
 mod lacing;
 
-use ebml::{Element, element_at, id, signed, unsigned, vint};
-use headers::TrackEntry;
+use ebml::{Element, PASSED_OVER, element_at, id, signed, unsigned, vint};
+use headers::{TrackEntry, inflate};
 
 /// No element of the headers is larger that is read as a whole.
 const LARGEST_HEADER: u64 = 8 * 1024 * 1024;
@@ -36,6 +36,10 @@ const MILLISECOND: u64 = 1_000_000;
 
 /// Damaged places in a file behind which it is read on.
 const MOST_DAMAGE: u32 = 10_000;
+/// How far the next cluster is looked for before the caller may think again.
+const SEARCH: u64 = 4 * 1024 * 1024;
+/// An element that nobody knows is damage if it is larger.
+const LARGEST_UNKNOWN: u64 = 64 * 1024;
 
 struct Matroska<'a> {
     input: Input<'a>,
@@ -55,6 +59,8 @@ struct Matroska<'a> {
     tick: u64,
     /// How often the next cluster had to be looked for.
     damage: u32,
+    /// It is being looked for.
+    lost: bool,
 }
 
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
@@ -91,9 +97,9 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         return Err(corrupt("its list of tracks is missing"));
     }
     let (block, frames) = (Vec::new(), VecDeque::new());
-    let (chosen, padding, cluster, time, damage) = (0, 0, 0, None, 0);
+    let (chosen, padding, cluster, time, damage, lost) = (0, 0, 0, None, 0, false);
     let mut packets =
-        Box::new(Matroska { input, tracks, chosen, at, block, frames, padding, cluster, time, tick, damage });
+        Box::new(Matroska { input, tracks, chosen, at, block, frames, padding, cluster, time, tick, damage, lost });
     let begins = packets.begins()?;
     for entry in packets.tracks.iter_mut().filter(|entry| entry.track.is_audio()) {
         (entry.track.info.duration, entry.track.begins) = (duration, begins);
@@ -135,14 +141,26 @@ impl Packets for Matroska<'_> {
         self.chosen = track;
     }
 
+    fn is_damaged(&self) -> bool {
+        self.damage > 0
+    }
+
     fn next(&mut self, packet: &mut Packet) -> Result<Read, TranscodeError> {
         for _ in 0..MOST_BETWEEN {
             if let Some(frame) = self.frames.pop_front() {
                 self.give(frame, packet);
                 return Ok(Read::Packet);
             }
+            if self.lost {
+                self.find_cluster()?;
+                return Ok(Read::Nothing);
+            }
+            if self.at >= self.input.len() {
+                self.damage += u32::from(self.at > self.input.len()); // cut off within an element
+                return Ok(Read::End);
+            }
             let Some(element) = element_at(&mut self.input, self.at)? else {
-                if self.find_cluster()? {
+                if self.lose() {
                     continue;
                 }
                 return Ok(Read::End);
@@ -162,9 +180,11 @@ impl Packets for Matroska<'_> {
                     self.at = end;
                     self.read_group(element.body, end)?;
                 }
-                (_, Some(end)) if end <= self.input.len() => self.at = end,
-                // A size that can't be: the file is damaged here, or cut off.
-                _ if self.find_cluster()? => {}
+                (known, Some(end)) if end <= self.input.len() && PASSED_OVER.contains(&known) => self.at = end,
+                // Attachments and what later versions may bring.
+                (_, Some(end)) if end <= self.input.len() && self.is_credible(&element) => self.at = end,
+                // What can't be there, or a size that can't be: the file is damaged here, or cut off.
+                _ if self.lose() => {}
                 _ => return Ok(Read::End),
             }
         }
@@ -173,6 +193,16 @@ impl Packets for Matroska<'_> {
 }
 
 impl Matroska<'_> {
+    fn is_credible(&self, element: &Element) -> bool {
+        element.id == id::ATTACHMENTS || element.size.is_some_and(|size| size <= LARGEST_UNKNOWN)
+    }
+
+    /// From here on nothing makes sense until the next cluster; says whether it is worth looking for.
+    fn lose(&mut self) -> bool {
+        (self.damage, self.lost) = (self.damage + 1, true);
+        self.damage <= MOST_DAMAGE
+    }
+
     /// When the first picture or sound is due: looked for at the start of the first cluster, where every track that
     /// begins with the file has its first block.
     fn begins(&mut self) -> Result<Option<Moment>, TranscodeError> {
@@ -199,7 +229,7 @@ impl Matroska<'_> {
                         continue;
                     }
                     seen.push(number);
-                    let moment = self.nanos(cluster, time);
+                    let moment = self.nanos(cluster, time, entry.scale);
                     earliest = Some(earliest.map_or(moment, |earliest: i64| earliest.min(moment)));
                 }
                 _ => {}
@@ -209,9 +239,10 @@ impl Matroska<'_> {
     }
 
     /// A block's time in nanoseconds.
-    fn nanos(&self, cluster: i64, time: i16) -> i64 {
+    fn nanos(&self, cluster: i64, time: i16, scale: f64) -> i64 {
         let tick = i64::try_from(self.tick).unwrap_or(i64::MAX);
-        cluster.saturating_add(time.into()).saturating_mul(tick)
+        let own = (f64::from(time) * scale).round() as i64;
+        cluster.saturating_add(own).saturating_mul(tick)
     }
 
     /// What a cluster's timestamp says, in ticks.
@@ -223,10 +254,13 @@ impl Matroska<'_> {
     fn give(&mut self, frame: Range<usize>, packet: &mut Packet) {
         packet.clear();
         packet.time = self.time.take();
-        if let Some(track) = self.tracks.get(self.chosen) {
-            packet.data.extend_from_slice(&track.stripped);
+        let frame = &self.block[frame];
+        match self.tracks.get(self.chosen) {
+            // What can't be inflated is lost, like anything that can't be decoded.
+            Some(track) if track.deflated => packet.data = inflate(frame).unwrap_or_default(),
+            Some(track) => packet.data.extend([&track.stripped[..], frame].concat()),
+            None => {}
         }
-        packet.data.extend_from_slice(&self.block[frame]);
         if self.frames.is_empty() {
             let nanos = Span::nanos(self.padding.unsigned_abs());
             if self.padding > 0 {
@@ -267,7 +301,7 @@ impl Matroska<'_> {
         let Some(entry) = self.tracks.get(self.chosen).filter(|entry| entry.number == number) else { return Ok(()) };
         let [flags, ..] = *rest else { return Ok(()) };
         // What the decoder makes first is before the block's time by the delay (RFC 9559, 5.1.4.1.25).
-        self.time = Some(moment(self.nanos(self.cluster, time).saturating_sub(entry.delay)));
+        self.time = Some(moment(self.nanos(self.cluster, time, entry.scale).saturating_sub(entry.delay)));
         let body = start + (head.len() - rest.len()) as u64 + 1;
         let size = end - body;
         if size > LARGEST_PACKET {
@@ -281,25 +315,25 @@ impl Matroska<'_> {
         Ok(())
     }
 
-    /// Looks for the next cluster behind damage; says whether there is one.
-    fn find_cluster(&mut self) -> Result<bool, TranscodeError> {
+    /// Looks for the next cluster behind damage, up to a distance, or goes to the end of the file.
+    fn find_cluster(&mut self) -> Result<(), TranscodeError> {
         const STEP: u64 = 16 * 1024;
-        self.damage += 1;
-        if self.damage > MOST_DAMAGE {
-            return Ok(false);
-        }
         let mut at = self.at.saturating_add(1);
-        while at < self.input.len() {
+        let end = at.saturating_add(SEARCH).min(self.input.len());
+        while at < end {
             let bytes = self.input.vec_at(at, STEP)?;
             if let Some(found) = bytes.windows(4).position(|four| four == id::CLUSTER.to_be_bytes()) {
-                self.at = at + found as u64;
-                return Ok(true);
+                (self.at, self.lost) = (at + found as u64, false);
+                return Ok(());
             }
             if (bytes.len() as u64) < STEP {
-                break;
+                (self.at, self.lost) = (self.input.len(), false);
+                return Ok(());
             }
             at += STEP - 3;
         }
-        Ok(false)
+        self.at = at.saturating_sub(1);
+        self.lost = at < self.input.len();
+        Ok(())
     }
 }

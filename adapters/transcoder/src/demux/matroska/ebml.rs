@@ -34,7 +34,9 @@ pub(super) mod id {
     pub(in super::super) const CONTENT_COMPRESSION: u32 = 0x5034;
     pub(in super::super) const CONTENT_COMP_ALGO: u32 = 0x4254;
     pub(in super::super) const CONTENT_COMP_SETTINGS: u32 = 0x4255;
+    pub(in super::super) const CONTENT_ENCODING_SCOPE: u32 = 0x5032;
     pub(in super::super) const CONTENT_ENCRYPTION: u32 = 0x5035;
+    pub(in super::super) const TRACK_TIMESTAMP_SCALE: u32 = 0x23_314f;
     pub(in super::super) const TAGS: u32 = 0x1254_c367;
     pub(in super::super) const TAG: u32 = 0x7373;
     pub(in super::super) const TARGETS: u32 = 0x63c0;
@@ -52,6 +54,23 @@ pub(super) mod id {
     pub(in super::super) const BLOCK: u32 = 0xa1;
     pub(in super::super) const DISCARD_PADDING: u32 = 0x75a2;
 }
+
+/// Elements that may stand beside clusters and in them, and need not be looked at.
+pub(super) const PASSED_OVER: [u32; 13] = [
+    0xec,        // Void
+    0xbf,        // CRC-32
+    0xab,        // PrevSize
+    0xa7,        // Position
+    0xaf,        // EncryptedBlock
+    0x5854,      // SilentTracks
+    0x1043_a770, // Chapters
+    0x1c53_bb6b, // Cues
+    0x1a45_dfa3, // EBML
+    id::SEEK_HEAD,
+    id::INFO,
+    id::TRACKS,
+    id::TAGS,
+];
 
 /// Where an element lies.
 pub(super) struct Element {

@@ -1,12 +1,15 @@
 //! The elements before the clusters: what tracks there are, and what the file says of itself.
 
+use std::io::Read;
+
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 use symphonia::core::codecs::audio::well_known::*;
 
 use super::ebml::{Element, element_at, elements, float, id, text, unsigned};
+use crate::codec::pcm::{Order, Sample};
 use crate::codec::{self, Codec, OpusHead};
 use crate::demux::waveformat::WaveFormat;
-use crate::demux::{AUDIO, Part, Track};
+use crate::demux::{AUDIO, LARGEST_PACKET, Part, Track};
 use crate::input::Input;
 use crate::span::Span;
 use crate::tags::{Key, Tags};
@@ -22,8 +25,12 @@ pub(super) struct TrackEntry {
     pub(super) track: Track,
     /// Bytes that every frame begins with and that were left out of the file ("header stripping").
     pub(super) stripped: Vec<u8>,
+    /// Its frames are compressed with zlib.
+    pub(super) deflated: bool,
     /// Nanoseconds of its decoder's sound before what its first block's time means.
     pub(super) delay: i64,
+    /// What the times of its blocks, which count from their cluster's, are to be multiplied by.
+    pub(super) scale: f64,
 }
 
 /// Where the seek head says that an element is, counted from the start of the segment.
@@ -117,11 +124,15 @@ struct Fields<'b> {
     bits: u64,
     stripped: Vec<u8>,
     encrypted: bool,
+    /// Frames, and the private data, are compressed with zlib…
+    deflated: (bool, bool),
+    /// …or with something else.
     compressed: bool,
+    scale: f64,
 }
 
 fn track(entry: &[u8]) -> TrackEntry {
-    let mut fields = Fields { preferred: true, rate: 8000.0, channels: 1, ..Fields::default() };
+    let mut fields = Fields { preferred: true, rate: 8000.0, channels: 1, scale: 1.0, ..Fields::default() };
     for (kind, body) in elements(entry) {
         match kind {
             id::TRACK_NUMBER => fields.number = unsigned(body),
@@ -129,6 +140,7 @@ fn track(entry: &[u8]) -> TrackEntry {
             id::FLAG_DEFAULT => fields.preferred = unsigned(body) != 0,
             id::CODEC_ID => fields.codec = name(body),
             id::CODEC_PRIVATE => fields.private = body,
+            id::TRACK_TIMESTAMP_SCALE => fields.scale = float(body),
             id::CODEC_DELAY => fields.delay = Some(unsigned(body)),
             id::LANGUAGE_BCP47 => fields.language = Some(name(body)),
             id::LANGUAGE => fields.language = fields.language.take().or(Some(name(body)).filter(|l| l != "und")),
@@ -137,8 +149,12 @@ fn track(entry: &[u8]) -> TrackEntry {
             _ => {}
         }
     }
-    let number = fields.number;
+    let (number, deflated, scale) = (fields.number, fields.deflated.0, fields.scale);
     let stripped = std::mem::take(&mut fields.stripped);
+    let private = if fields.deflated.1 { inflate(fields.private) } else { None };
+    if let Some(private) = &private {
+        fields.private = private;
+    }
     let track = match fields.kind {
         2 => fields.audio(),
         1 => Track::other("video", video_name(&fields.codec)),
@@ -146,7 +162,17 @@ fn track(entry: &[u8]) -> TrackEntry {
         _ => Track::other("other", fields.codec),
     };
     let skipped = track.played.first().map_or(0, |part| part.start.frames(NANOS));
-    TrackEntry { number, track, stripped, delay: i64::try_from(skipped).unwrap_or(0) }
+    let delay = i64::try_from(skipped).unwrap_or(0);
+    let scale = if (0.01..100.0).contains(&scale) { scale } else { 1.0 };
+    TrackEntry { number, track, stripped, deflated, delay, scale }
+}
+
+/// What was compressed with zlib (RFC 1950), unless it makes no sense or is more than sound can be.
+pub(super) fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    let limit = LARGEST_PACKET + 1;
+    flate2::read::ZlibDecoder::new(bytes).take(limit).read_to_end(&mut plain).ok()?;
+    ((plain.len() as u64) < limit).then_some(plain)
 }
 
 /// The name of a codec or a language. They end up in errors and descriptions, so they are kept short and printable.
@@ -167,14 +193,18 @@ fn audio<'b>(body: &'b [u8], fields: &mut Fields<'b>) {
 
 fn encodings<'b>(body: &'b [u8], fields: &mut Fields<'b>) {
     for (_, encoding) in elements(body).filter(|(kind, _)| *kind == id::CONTENT_ENCODING) {
+        // A bit each for frames and for the private data; frames alone if nothing is said.
+        let scope = elements(encoding).find(|(kind, _)| *kind == id::CONTENT_ENCODING_SCOPE);
+        let scope = scope.map_or(1, |(_, body)| unsigned(body));
         for (kind, body) in elements(encoding) {
             match kind {
                 id::CONTENT_ENCRYPTION => fields.encrypted = true,
                 id::CONTENT_COMPRESSION => {
                     let field = |wanted| elements(body).find(|(kind, _)| *kind == wanted).map(|(_, body)| body);
                     let stripped = || field(id::CONTENT_COMP_SETTINGS).unwrap_or_default();
-                    // 3 is header stripping; the others are general compressors, which nobody uses for sound.
+                    // 0 is zlib, 3 header stripping; the others are bzip2 and LZO, which nobody uses.
                     match field(id::CONTENT_COMP_ALGO).map_or(0, unsigned) {
+                        0 => fields.deflated = (scope & 1 != 0, scope & 2 != 0),
                         3 if stripped().len() <= LONGEST_STRIPPED => fields.stripped = stripped().to_vec(),
                         _ => fields.compressed = true,
                     }
@@ -221,7 +251,7 @@ impl Fields<'_> {
             "A_MPEG/L2" => plain(CODEC_ID_MP2),
             "A_MPEG/L1" => plain(CODEC_ID_MP1),
             "A_PCM/INT/LIT" | "A_PCM/INT/BIG" | "A_PCM/FLOAT/IEEE" => match self.pcm() {
-                Some(codec) => plain(codec),
+                Some(sample) => return (sample.name(), Codec::pcm(sample, rate, self.channels)),
                 None => return (format!("pcm of {} bits", self.bits), Codec::Unsupported),
             },
             "A_AC3" => ("ac3", Codec::Ac3),
@@ -245,20 +275,14 @@ impl Fields<'_> {
         Codec::Aac(rusty_aac::audio_specific_config_bytes(rate, self.channels))
     }
 
-    fn pcm(&self) -> Option<symphonia::core::codecs::audio::AudioCodecId> {
-        Some(match (self.codec.as_str(), self.bits) {
+    fn pcm(&self) -> Option<Sample> {
+        let bits = u32::try_from(self.bits).ok()?;
+        match self.codec.as_str() {
             // Eight bits are unsigned, more are signed.
-            ("A_PCM/INT/LIT" | "A_PCM/INT/BIG", 8) => CODEC_ID_PCM_U8,
-            ("A_PCM/INT/LIT", 16) => CODEC_ID_PCM_S16LE,
-            ("A_PCM/INT/LIT", 24) => CODEC_ID_PCM_S24LE,
-            ("A_PCM/INT/LIT", 32) => CODEC_ID_PCM_S32LE,
-            ("A_PCM/INT/BIG", 16) => CODEC_ID_PCM_S16BE,
-            ("A_PCM/INT/BIG", 24) => CODEC_ID_PCM_S24BE,
-            ("A_PCM/INT/BIG", 32) => CODEC_ID_PCM_S32BE,
-            ("A_PCM/FLOAT/IEEE", 32) => CODEC_ID_PCM_F32LE,
-            ("A_PCM/FLOAT/IEEE", 64) => CODEC_ID_PCM_F64LE,
-            _ => return None,
-        })
+            "A_PCM/INT/LIT" => Sample::integer(bits, bits > 8, Order::Little),
+            "A_PCM/INT/BIG" => Sample::integer(bits, bits > 8, Order::Big),
+            _ => Sample::float(bits, Order::Little),
+        }
     }
 }
 
