@@ -1,7 +1,7 @@
 //! Ogg (RFC 3533): Vorbis, Opus and FLAC, alone or beside a video, also several streams one after the other.
 //!
 //! A page's granule position says how much sound there is when the page is done. From it follow where the first page's
-//! sound begins and where the last page's ends (Vorbis I, A.2; RFC 7845, 4).
+//! sound begins and where the last page's ends (Vorbis I, A.2; RFC 7845, 4), and when it is due beside a picture.
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ mod page;
 mod stream;
 
 use page::{Page, Pages, page_at};
-use stream::{Clock, Headers};
+use stream::{Clock, Headers, picture_begins};
 
 /// Pages at the start in which every stream must have begun.
 const FIRST_PAGES: usize = 16;
@@ -52,6 +52,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         return Err(corrupt("it has no whole page at its start"));
     }
     let (mut tracks, mut tags) = (Vec::new(), Tags::default());
+    let picture = picture(&mut input, &serials)?;
     for (serial, first) in &serials {
         let mut headers = Headers::new(first);
         let mut pages = Pages::default();
@@ -69,6 +70,12 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
             let skipped: f64 = track.played.iter().map(|part| part.start.seconds()).sum();
             let played = Span::new(end.saturating_sub(start), rate).seconds() - skipped;
             track.info.duration = Some(played).filter(|seconds| *seconds > 0.0);
+            // A picture begins at zero where Opus begins with what it skips.
+            track.begins = picture.map(|seconds| {
+                let samples = |seconds: f64| (seconds * f64::from(track.info.sample_rate)).round() as i64;
+                let heard = i64::try_from(start).unwrap_or(i64::MAX).saturating_add(samples(skipped));
+                Moment::new(samples(seconds + skipped).min(heard), rate)
+            });
         }
         tags.merge(comments);
         tracks.push(track);
@@ -103,6 +110,26 @@ fn beginnings(input: &mut Input<'_>) -> Result<Vec<(u32, Vec<u8>)>, TranscodeErr
         found.push((page.serial, first.unwrap_or_default()));
     }
     Ok(found)
+}
+
+/// When the picture begins, in seconds, if there is one that tells.
+fn picture(input: &mut Input<'_>, streams: &[(u32, Vec<u8>)]) -> Result<Option<f64>, TranscodeError> {
+    let Some((serial, first)) = streams.iter().find(|(_, first)| first.starts_with(b"\x80theora")) else {
+        return Ok(None);
+    };
+    let (mut pages, mut packets) = (Pages::default(), 0);
+    for _ in 0..HEADER_PAGES {
+        let Some(page) = pages.next(input)? else { break };
+        if page.serial != *serial || page.begins() {
+            continue;
+        }
+        // Headers have the highest bit of their first byte set, pictures have not.
+        packets += page.packets().filter(|(packet, whole)| *whole && packet.first() < Some(&0x80)).count() as u64;
+        if let Some(granule) = u64::try_from(page.granule).ok().filter(|_| packets > 0) {
+            return Ok(picture_begins(first, granule, packets));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the rest of a stream's headers.
@@ -280,7 +307,9 @@ impl Ogg<'_> {
             return;
         }
         // Pages that were lost before this one leave a gap; what the last one has too little is trimmed.
-        let first = self.ready.len().saturating_sub(lengths.len());
+        // The first packet of Vorbis has no sound, so that the second one begins where the page does.
+        let silent = lengths.iter().take_while(|length| **length == 0).count();
+        let first = self.ready.len().saturating_sub(lengths.len()).saturating_add(silent);
         if let Some(packet) = self.ready.get_mut(first).filter(|_| !page.ends()) {
             packet.time = Some(Moment::new(granule.saturating_sub(total), self.rate.into()));
         }

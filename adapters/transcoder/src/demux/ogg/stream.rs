@@ -87,6 +87,7 @@ impl Headers {
         match self.kind {
             Kind::Opus => Clock::Opus,
             Kind::Vorbis => Clock::vorbis(self.packet(0), self.packet(2)).unwrap_or(Clock::None),
+            Kind::Flac(_) => Clock::Flac,
             _ => Clock::None,
         }
     }
@@ -133,8 +134,9 @@ impl Headers {
 
 /// Tells how many samples the packets of a stream decode to.
 pub(super) enum Clock {
-    /// Nobody needs to know: every packet is as long as it says.
+    /// Nobody knows.
     None,
+    Flac,
     Opus,
     Vorbis {
         headers: Box<(IdentHeader, SetupHeader)>,
@@ -151,6 +153,7 @@ impl Clock {
     pub(super) fn length(&mut self, packet: &[u8]) -> i64 {
         match self {
             Self::None => 0,
+            Self::Flac => flac_length(packet),
             Self::Opus => opus_length(packet),
             Self::Vorbis { headers, is_first } => {
                 if std::mem::take(is_first) {
@@ -181,9 +184,46 @@ fn opus_length(packet: &[u8]) -> i64 {
     frame * frames
 }
 
+/// Samples in a frame of FLAC (RFC 9639, 9.1.1): a code, or a number behind the frame's own, which is written like a
+/// character of UTF-8.
+fn flac_length(frame: &[u8]) -> i64 {
+    let &[0xff, 0xf8 | 0xf9, codes, _, number, ..] = frame else { return 0 };
+    let behind = 4 + (number.leading_ones() as usize).max(1);
+    let at = |n: usize| frame.get(behind + n).copied().map_or(0, i64::from);
+    match codes >> 4 {
+        0 => 0,
+        1 => 192,
+        code @ 2..=5 => 576 << (code - 2),
+        6 => at(0) + 1,
+        7 => (at(0) << 8 | at(1)) + 1,
+        code => 256 << (code - 8),
+    }
+}
+
+/// When the picture of a stream begins, in seconds, if that can be told from the first page that a frame ends in, with
+/// so many packets: Theora's granule position has the number of the last keyframe and of frames since (Theora I, A.2.3).
+pub(super) fn picture_begins(first: &[u8], granule: u64, packets: u64) -> Option<f64> {
+    let header = first.strip_prefix(b"\x80theora")?;
+    let number = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    let (rate, scale) = (number(15)?, number(19)?);
+    // Two bytes hold the last bits of the quality, five of the shift, and others.
+    let shift = u16::from_be_bytes(header.get(33..35)?.try_into().ok()?) >> 5 & 31;
+    let frames = (granule >> shift) + (granule & ((1 << shift) - 1));
+    (rate > 0).then(|| frames.saturating_sub(packets) as f64 * f64::from(scale) / f64::from(rate))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Headers, opus_length};
+    use super::{Headers, flac_length, opus_length};
+
+    #[test]
+    fn flac_frames_say_how_long_they_are() {
+        assert_eq!(flac_length(&[0xff, 0xf8, 0xc9, 0x18, 0x00, 0xc2]), 4096);
+        assert_eq!(flac_length(&[0xff, 0xf8, 0x69, 0x18, 0x05, 0x41]), 66);
+        assert_eq!(flac_length(&[0xff, 0xf8, 0x79, 0x18, 0xc4, 0x80, 0x03, 0xe7]), 1000);
+        assert_eq!(flac_length(&[0xff, 0xf8, 0x79, 0x18, 0xff]), 1);
+        assert_eq!(flac_length(b"no frame"), 0);
+    }
 
     #[test]
     fn opus_packets_say_how_long_they_are() {
