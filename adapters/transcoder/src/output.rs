@@ -10,10 +10,18 @@ use crate::audio::mix::Mixer;
 use crate::audio::resample::{Resampler, mp3_rate};
 use crate::lame::Mp3Writer;
 
-/// Sound on its way to its end. Its rate and channels are those that were asked for, or else those of the first block.
+/// Sound that begins with one channel may go on with two: a broadcast whose news come before its music. So many seconds
+/// of it are kept before it is believed to be mono; what has two channels by then becomes stereo.
+const UNDECIDED: f64 = 2.0;
+
+/// Sound on its way to its end. Its rate and channels are those that were asked for, or else the rate of the first block
+/// and the channels of the first seconds.
 pub(crate) struct Output<'a> {
     options: &'a Options,
     stage: Stage<'a>,
+    /// Blocks of one channel, and the seconds in them, that came before it was clear how many channels there are.
+    held: Vec<Pcm>,
+    held_seconds: f64,
     mixer: Option<Mixer>,
     resampler: Option<Resampler>,
     mixed: Vec<Vec<f32>>,
@@ -82,7 +90,7 @@ impl<'a> Output<'a> {
     /// `head` goes before the first frame of an MP3.
     pub(crate) fn new(goal: Goal<'a>, head: Vec<u8>, options: &'a Options) -> Self {
         let stage = Stage::Waiting(Some((goal, head)));
-        Self { options, stage, mixer: None, resampler: None, mixed: Vec::new() }
+        Self { options, stage, held: Vec::new(), held_seconds: 0.0, mixer: None, resampler: None, mixed: Vec::new() }
     }
 
     /// Appends these samples of a block.
@@ -90,13 +98,33 @@ impl<'a> Output<'a> {
         if range.is_empty() {
             return Ok(());
         }
-        if let Stage::Waiting(parts) = &mut self.stage {
-            let Some((goal, head)) = parts.take() else { return Err(failed_before()) };
-            let of_source = if pcm.speakers.len() == 1 { Channels::Mono } else { Channels::Stereo };
-            let channels = self.options.channels.unwrap_or(of_source);
-            let rate = self.options.sample_rate.unwrap_or_else(|| mp3_rate(pcm.rate));
-            self.stage = Stage::Running { end: End::new(goal, &head, rate, channels, self.options)?, rate, channels };
+        if let Stage::Waiting(_) = self.stage {
+            let is_mono = pcm.speakers.len() == 1;
+            if is_mono && self.options.channels.is_none() && self.held_seconds < UNDECIDED {
+                self.held_seconds += range.len() as f64 / f64::from(pcm.rate.max(1));
+                let mut block = pcm.clone();
+                block.retain(std::slice::from_ref(&range));
+                self.held.push(block);
+                return Ok(());
+            }
+            self.begin(if is_mono { Channels::Mono } else { Channels::Stereo }, pcm.rate)?;
         }
+        self.write(pcm, range)
+    }
+
+    /// Begins, and writes what was held back.
+    fn begin(&mut self, of_source: Channels, rate: u32) -> Result<(), TranscodeError> {
+        let held = std::mem::take(&mut self.held);
+        let Stage::Waiting(parts) = &mut self.stage else { return Ok(()) };
+        let Some((goal, head)) = parts.take() else { return Err(failed_before()) };
+        let channels = self.options.channels.unwrap_or(of_source);
+        let rate = mp3_rate(held.first().map_or(rate, |block| block.rate));
+        let rate = self.options.sample_rate.unwrap_or(rate);
+        self.stage = Stage::Running { end: End::new(goal, &head, rate, channels, self.options)?, rate, channels };
+        held.iter().try_for_each(|block| self.write(block, 0..block.frames()))
+    }
+
+    fn write(&mut self, pcm: &Pcm, range: Range<usize>) -> Result<(), TranscodeError> {
         let Stage::Running { end, rate, channels } = &mut self.stage else { return Err(failed_before()) };
         if self.resampler.as_ref().map_or(*rate, Resampler::rate_in) != pcm.rate {
             if let Some(mut old) = self.resampler.take() {
@@ -121,7 +149,10 @@ impl<'a> Output<'a> {
     }
 
     /// Gives the last samples to the end.
-    fn finish(self) -> Result<(End<'a>, u32, Channels), TranscodeError> {
+    fn finish(mut self) -> Result<(End<'a>, u32, Channels), TranscodeError> {
+        if let Some(rate) = self.held.first().map(|block| block.rate) {
+            self.begin(Channels::Mono, rate)?;
+        }
         let Stage::Running { mut end, rate, channels } = self.stage else { return Err(silent()) };
         if let Some(mut resampler) = self.resampler {
             resampler.finish(&mut |planes: &[&[f32]]| end.push(planes))?;
