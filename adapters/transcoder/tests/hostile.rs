@@ -163,6 +163,73 @@ fn pictures_in_flac_are_not_kept() {
     assert_eq!(convert_bytes(&file).unwrap().samples, 22_050);
 }
 
+/// A CAF file whose description has these numbers behind the codec: flags, bytes and samples of a packet, channels, bits.
+fn caf(kind: &[u8; 4], numbers: [u32; 5], table: &[u64; 3], data: &[u8]) -> Vec<u8> {
+    let chunk = |name: &[u8; 4], body: &[u8]| [&name[..], &(body.len() as u64).to_be_bytes(), body].concat();
+    let desc = [&44_100f64.to_be_bytes()[..], kind, &numbers.map(u32::to_be_bytes).concat()].concat();
+    let pakt = [table.map(u64::to_be_bytes).concat(), vec![0x81; 1000]].concat();
+    let data = [&[0; 4][..], data].concat();
+    [&b"caff\0\x01\0\0"[..], &chunk(b"desc", &desc), &chunk(b"pakt", &pakt), &chunk(b"data", &data)].concat()
+}
+
+#[test]
+fn huge_numbers_in_caf_allocate_nothing() {
+    const MOST: u32 = u32::MAX;
+    for kind in [b"lpcm", b"ima4", b"alac", b"aac ", b"opus", b".mp3", b"ulaw"] {
+        for numbers in [[0, 4, MOST, 2, 16], [0, MOST, 1, 2, 16], [0, 0, MOST, MOST, MOST], [0, MOST, 0, 65_535, 64]] {
+            for table in [[u64::MAX; 3], [0; 3], [u64::MAX >> 1, u64::MAX >> 1, 0]] {
+                let _any = assert_small(&caf(kind, numbers, &table, &vec![0x55; 100_000]), 16 * MIB);
+            }
+        }
+    }
+}
+
+#[test]
+fn huge_numbers_in_wave_and_aiff_allocate_nothing() {
+    for kind in [1u16, 2, 3, 6, 0x11, 0x55, 0xfffe] {
+        for [channels, align, bits] in [[65_535u16, 65_535, 65_535], [0, 0, 0], [2, 65_535, 4], [1, 1, 64]] {
+            let mut wav = [&b"RIFF\xff\xff\xff\xffWAVEfmt \x20\0\0\0"[..], &kind.to_le_bytes()].concat();
+            wav.extend([&channels.to_le_bytes()[..], &[0x44, 0xac, 0, 0, 0, 0, 0, 0], &align.to_le_bytes()].concat());
+            wav.extend([&bits.to_le_bytes()[..], &[0xff; 16], b"data\xff\xff\xff\xff", &vec![0x55; 100_000]].concat());
+            let _any = assert_small(&wav, 16 * MIB);
+            let mut aiff = [&b"FORM\xff\xff\xff\xffAIFCCOMM\0\0\0\x16"[..], &channels.to_be_bytes()].concat();
+            aiff.extend([&[0xff; 4][..], &bits.to_be_bytes(), b"\x40\x0e\xac\x44\0\0\0\0\0\0ima4"].concat());
+            aiff.extend([&b"SSND\xff\xff\xff\xff\0\0\0\0\0\0\0\0"[..], &vec![0x55; 100_000]].concat());
+            let _any = assert_small(&aiff, 16 * MIB);
+        }
+    }
+}
+
+/// Zlib's answer to a megabyte for each kilobyte, in a block of sound.
+#[test]
+fn compressed_blocks_in_matroska_are_bounded() {
+    let mut zeros = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    zeros.write_all(&vec![0; 100 * MIB]).unwrap();
+    let packed = zeros.finish().unwrap();
+    let encoding = ebml(&[0x62, 0x40], &ebml(&[0x50, 0x34], b"\x42\x54\x81\0"));
+    let track = [
+        &b"\xd7\x81\x01\x83\x81\x02\x86\x8dA_PCM/INT/LIT\xe1\x84\x62\x64\x81\x10"[..],
+        &ebml(&[0x6d, 0x80], &encoding),
+    ];
+    let tracks = ebml(&[0x16, 0x54, 0xae, 0x6b], &ebml(&[0xae], &track.concat()));
+    let block = ebml(&[0xa3], &[&[0x81, 0, 0, 0x80][..], &packed].concat());
+    let cluster = ebml(&[0x1f, 0x43, 0xb6, 0x75], &block.repeat(20));
+    let head = b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff";
+    let file = [&head[..], &tracks, &cluster].concat();
+    assert!(matches!(assert_small(&file, 32 * MIB), Err(TranscodeError::Corrupt { .. })));
+}
+
+/// A resampler of two rates without a common divisor: 8 MiB, and not a second of samples in each direction.
+#[test]
+fn odd_sample_rates_take_little_memory() {
+    for rate in [44_101u32, 47_999, 8_009, 191_999, 383_997] {
+        let mut wav = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x02\0".to_vec();
+        wav.extend([&rate.to_le_bytes()[..], &(rate * 4).to_le_bytes(), b"\x04\0\x10\0data\xff\xff\xff\xff"].concat());
+        wav.resize(400_044, 7);
+        assert_small(&wav, 8 * MIB).unwrap();
+    }
+}
+
 #[test]
 fn names_in_matroska_stay_short() {
     let long = [&b"A_"[..], &vec![b'X'; MIB]].concat();

@@ -100,6 +100,12 @@ const fn aac_frames(rate: u64) -> u64 {
     (sound + 1024).div_ceil(1024) * 1024 - sound
 }
 
+/// The same for blocks of 64 samples.
+const fn ima4_frames(rate: u64) -> u64 {
+    let sound = rate * 17 / 10;
+    sound.div_ceil(64) * 64 - sound
+}
+
 // AC-3 has whole frames of 1536 samples, and only MP4 tells that the first 256 are none of the sound.
 const fn ac3_frames(rate: u64) -> u64 {
     let sound = rate * 17 / 10;
@@ -127,6 +133,15 @@ matrix! {
         cell("a.mp4", "-c:a libopus -b:a 128k", 48_000, 2, "opus", 10.0),
         cell("a.mp4", "-c:a libvorbis -q:a 8", 44_100, 2, "vorbis", 25.0),
     ];
+    others_by_apple_and_adobe: [
+        cell("a.3g2", "-c:a aac -b:a 96k", 44_100, 1, "aac", 25.0),
+        untold(cell("a.f4v", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), 1024),
+        untold(cell("a.mp4", "-c:a aac -b:a 192k -movflags cmaf", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        untold(cell("a.mov", "-c:a adpcm_ima_qt", 44_100, 2, "adpcm_ima_qt", 30.0), ima4_frames(44_100)),
+        untold(cell("a.mov", "-c:a adpcm_ms", 44_100, 2, "adpcm_ms", 30.0), 930),
+        untold(cell("a.mov", "-c:a adpcm_ima_wav", 44_100, 2, "adpcm_ima_wav", 30.0), 288),
+        cell("a.mp4", "-c:a libmp3lame -b:a 256k", 44_100, 2, "mp3", 30.0),
+    ];
     pcm_in_mov: [
         cell("a.mov", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
         cell("a.mov", "-c:a pcm_s16be", 48_000, 2, "pcm_s16be", 40.0),
@@ -138,6 +153,10 @@ matrix! {
         cell("a.mov", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
         cell("a.mov", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
         cell("a.mov", "-c:a pcm_u8", 22_050, 1, "pcm_u8", 25.0),
+        cell("a.mov", "-c:a pcm_s8", 22_050, 1, "pcm_s8", 25.0),
+        cell("a.mov", "-c:a pcm_f32be", 48_000, 2, "pcm_f32be", 40.0),
+        cell("a.mov", "-c:a pcm_f64le", 48_000, 2, "pcm_f64le", 40.0),
+        cell("a.mov", "-c:a pcm_s32be", 48_000, 2, "pcm_s32be", 40.0),
         cell("a.mov", "-c:a pcm_s16le", 48_000, 6, "pcm_s16le", 20.0),
     ];
     matroska: [
@@ -149,6 +168,11 @@ matrix! {
         cell("a.mkv", "-c:a pcm_s24le", 48_000, 1, "pcm_s24le", 40.0),
         cell("a.mkv", "-c:a pcm_f32le", 48_000, 2, "pcm_f32le", 40.0),
         cell("a.mkv", "-c:a pcm_u8", 8_000, 1, "pcm_u8", 25.0),
+        cell("a.mkv", "-c:a pcm_s24be", 48_000, 2, "pcm_s24be", 40.0),
+        cell("a.mkv", "-c:a pcm_s32le", 48_000, 1, "pcm_s32le", 40.0),
+        cell("a.mkv", "-c:a pcm_f64le", 48_000, 2, "pcm_f64le", 40.0),
+        cell("a.mkv", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
+        untold(cell("a.mkv", "-c:a adpcm_ms", 44_100, 2, "adpcm_ms", 30.0), 930),
     ];
     webm: [
         cell("a.webm", "-c:a libopus -b:a 96k", 48_000, 1, "opus", 10.0),
@@ -171,6 +195,49 @@ matrix! {
         cell("a.wav", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
         cell("a.wav", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
         cell("a.wav", "-c:a pcm_s16le", 48_000, 8, "pcm_s16le", 20.0),
+        cell("a.w64", "-c:a pcm_s24le", 48_000, 2, "pcm_s24le", 40.0),
+        untold(cell("a.wav", "-c:a adpcm_ms", 44_100, 2, "adpcm_ms", 30.0), 930),
+        untold(cell("a.wav", "-c:a adpcm_ima_wav", 44_100, 2, "adpcm_ima_wav", 30.0), 288),
+        untold(cell("a.wav", "-c:a libmp3lame -b:a 320k", 44_100, 2, "mp3", 30.0), 2214),
+    ];
+    aiff: [
+        cell("a.aiff", "-c:a pcm_s16be", 44_100, 2, "pcm_s16be", 40.0),
+        cell("a.aiff", "-c:a pcm_s8", 22_050, 1, "pcm_s8", 25.0),
+        cell("a.aiff", "-c:a pcm_s24be", 48_000, 2, "pcm_s24be", 40.0),
+        cell("a.aiff", "-c:a pcm_s32be", 48_000, 1, "pcm_s32be", 40.0),
+        cell("a.aifc", "-c:a pcm_s16le -f aiff", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.aifc", "-c:a pcm_f32be -f aiff", 48_000, 2, "pcm_f32be", 40.0),
+        cell("a.aifc", "-c:a pcm_f64be -f aiff", 48_000, 1, "pcm_f64be", 40.0),
+        cell("a.aifc", "-c:a pcm_alaw -f aiff", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.aifc", "-c:a pcm_mulaw -f aiff", 8_000, 1, "pcm_mulaw", 25.0),
+        cell("a.aiff", "-c:a pcm_s16be", 48_000, 6, "pcm_s16be", 20.0),
+        untold(cell("a.aifc", "-c:a adpcm_ima_qt -f aiff", 44_100, 2, "adpcm_ima_qt", 30.0), ima4_frames(44_100)),
+    ];
+    au: [
+        cell("a.au", "-c:a pcm_s8", 8_000, 1, "pcm_s8", 25.0),
+        cell("a.au", "-c:a pcm_s16be", 44_100, 2, "pcm_s16be", 40.0),
+        cell("a.au", "-c:a pcm_s24be", 48_000, 2, "pcm_s24be", 40.0),
+        cell("a.au", "-c:a pcm_s32be", 48_000, 2, "pcm_s32be", 40.0),
+        cell("a.au", "-c:a pcm_f32be", 48_000, 2, "pcm_f32be", 40.0),
+        cell("a.au", "-c:a pcm_f64be", 48_000, 1, "pcm_f64be", 40.0),
+        cell("a.au", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.snd", "-c:a pcm_mulaw -f au", 8_000, 1, "pcm_mulaw", 25.0),
+    ];
+    caf: [
+        cell("a.caf", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        cell("a.caf", "-c:a pcm_s8", 8_000, 1, "pcm_s8", 25.0),
+        cell("a.caf", "-c:a pcm_s24be", 48_000, 2, "pcm_s24be", 40.0),
+        cell("a.caf", "-c:a pcm_s32le", 48_000, 2, "pcm_s32le", 40.0),
+        cell("a.caf", "-c:a pcm_f32be", 48_000, 2, "pcm_f32be", 40.0),
+        cell("a.caf", "-c:a pcm_f64le", 48_000, 2, "pcm_f64le", 40.0),
+        cell("a.caf", "-c:a pcm_alaw", 8_000, 1, "pcm_alaw", 25.0),
+        cell("a.caf", "-c:a pcm_mulaw", 8_000, 1, "pcm_mulaw", 25.0),
+        cell("a.caf", "-c:a pcm_s16be", 48_000, 6, "pcm_s16be", 20.0),
+        cell("a.caf", "-c:a alac", 44_100, 2, "alac", 40.0),
+        // ffmpeg does not say what is to be skipped.
+        untold(cell("a.caf", "-c:a libopus -b:a 128k", 48_000, 2, "opus", 10.0), 960),
+        untold(cell("a.caf", "-c:a libmp3lame -b:a 192k", 44_100, 2, "mp3", 30.0), 2214),
+        untold(cell("a.caf", "-c:a adpcm_ima_qt", 44_100, 2, "adpcm_ima_qt", 30.0), ima4_frames(44_100)),
     ];
     // AVI says nothing of where the sound of an encoder begins and ends within whole frames.
     avi: [
@@ -285,12 +352,16 @@ fn a_higher_level_of_variable_bitrate_is_smaller() {
 #[test]
 fn rates_that_mp3_has_not_are_converted() {
     for (rate, becomes, frames) in [(96_000, 48_000, 81_600), (88_200, 44_100, 74_970), (192_000, 48_000, 81_600)] {
-        let source = source(&cell("r.wav", "-c:a pcm_s16le", rate, 2, "pcm_s16le", 0.0));
-        let mp3 = convert(&source, &finest()).unwrap();
-        assert_eq!((mp3.made.sample_rate, mp3.made.samples), (becomes, frames), "{rate} Hz");
-        judge::assert_clean(&mp3.path);
-        let snr = snr(&source, &mp3);
-        assert!(snr > 35.0, "{rate} Hz: {snr:.1} dB");
+        // Sixteen bits have no room for these rates in MOV and MP4.
+        for file in ["r.wav -c:a pcm_s16le", "r.mov -c:a pcm_s24le", "r.m4a -c:a alac"] {
+            let (file, args) = file.split_once(' ').unwrap();
+            let source = source(&cell(file, args, rate, 2, "", 0.0));
+            let mp3 = convert(&source, &finest()).unwrap();
+            assert_eq!((mp3.made.sample_rate, mp3.made.samples), (becomes, frames), "{file} {rate} Hz");
+            judge::assert_clean(&mp3.path);
+            let snr = snr(&source, &mp3);
+            assert!(snr > 35.0, "{file} {rate} Hz: {snr:.1} dB");
+        }
     }
 }
 
