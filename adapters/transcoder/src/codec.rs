@@ -17,6 +17,8 @@ pub(crate) enum Codec {
     Adts,
     /// AC-3 or E-AC-3: syncframes, which say themselves what they are.
     Ac3,
+    /// AAC in frames of LOAS, which say themselves what they are (ISO/IEC 14496-3, 1.7).
+    Latm,
     /// Opus.
     Opus(OpusHead),
     /// Vorbis: the identification and the setup header (Vorbis I, 4.2).
@@ -30,6 +32,8 @@ pub(crate) enum Codec {
     Adpcm(Adpcm),
     /// PCM, with the loudspeakers of its channels.
     Pcm(pcm::Sample, u32, Vec<Speaker>),
+    /// PCM whose channels are in no usual order, and not all of them somebody's.
+    DiscPcm(PcmFormat),
     /// Whatever Symphonia decodes.
     Symphonia(AudioCodecParameters),
     /// Nobody here decodes it.
@@ -176,6 +180,25 @@ impl Adpcm {
     }
 }
 
+/// Big-endian PCM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PcmFormat {
+    /// Hz.
+    pub(crate) rate: u32,
+    /// Bytes of a sample: 2 or 3.
+    pub(crate) bytes: u8,
+    /// Samples of a moment: one for each speaker, and maybe one that is nobody's.
+    pub(crate) slots: u8,
+    pub(crate) speakers: Vec<Speaker>,
+}
+
+impl PcmFormat {
+    /// Bytes of a moment.
+    pub(crate) fn frame(&self) -> usize {
+        usize::from(self.bytes) * usize::from(self.slots)
+    }
+}
+
 /// What an Opus stream's header says (RFC 7845, 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OpusHead {
@@ -203,6 +226,27 @@ impl OpusHead {
     pub(crate) fn parse_dops(bytes: &[u8]) -> Option<Self> {
         let [_version, channels, p0, p1, _, _, _, _, g0, g1, rest @ ..] = bytes else { return None };
         Self::new(*channels, u16::from_be_bytes([*p0, *p1]), i16::from_be_bytes([*g0, *g1]), rest)
+    }
+
+    /// From the code for the channels in a transport stream's descriptor, where packets say themselves what is skipped.
+    /// 0 is two channels that are two programs; they are decoded like stereo.
+    pub(crate) fn of_transport_stream(code: u8) -> Option<Self> {
+        const STREAMS: [(u8, u8); 8] = [(1, 0), (1, 1), (2, 1), (2, 2), (3, 2), (4, 2), (4, 3), (5, 3)];
+        const MAPPINGS: [&[u8]; 8] = [
+            &[0],
+            &[0, 1],
+            &[0, 2, 1],
+            &[0, 1, 2, 3],
+            &[0, 4, 1, 2, 3],
+            &[0, 4, 1, 2, 3, 5],
+            &[0, 4, 1, 2, 3, 5, 6],
+            &[0, 6, 1, 2, 3, 4, 5, 7],
+        ];
+        let channels = if code == 0 { 2 } else { code };
+        let n = usize::from(channels) - 1;
+        let ((streams, coupled), mapping) = (*STREAMS.get(n)?, MAPPINGS.get(n)?.to_vec());
+        let family = u8::from(channels > 2);
+        Some(Self { channels, pre_skip: 0, gain: 0, family, streams, coupled, mapping })
     }
 
     fn new(channels: u8, pre_skip: u16, gain: i16, rest: &[u8]) -> Option<Self> {

@@ -11,6 +11,7 @@ use crate::codec::Codec;
 mod aac;
 mod ac3;
 mod adpcm;
+mod disc_pcm;
 mod opus;
 mod pcm;
 mod symphonia_codecs;
@@ -44,6 +45,8 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
         Codec::Aac(config) => Ok(Box::new(aac::RawAac::new(config, name)?)),
         Codec::Adts => Ok(Box::new(aac::AdtsAac::default())),
         Codec::Ac3 => Ok(Box::new(ac3::Ac3::default())),
+        Codec::Latm => Ok(Box::new(aac::LatmAac::default())),
+        Codec::DiscPcm(format) => Ok(Box::new(disc_pcm::BigEndian::new(format))),
         Codec::Opus(head) if head.family <= 1 && head.channels <= 2 => Ok(Box::new(opus::Stereo::new(head)?)),
         Codec::Opus(head) if head.family == 1 && head.channels <= 8 => Ok(Box::new(opus::Surround::new(head)?)),
         Codec::Opus(head) => {

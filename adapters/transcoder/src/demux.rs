@@ -18,6 +18,7 @@ mod au;
 mod avi;
 mod caf;
 mod comments;
+mod es;
 mod flac;
 mod flv;
 mod id3v2;
@@ -27,7 +28,10 @@ mod mpeg;
 mod ogg;
 mod pcm;
 mod splitter;
+mod pes;
+mod ps;
 mod symphonia_readers;
+mod ts;
 mod wave;
 mod waveformat;
 
@@ -181,6 +185,8 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Avi => avi::open(input),
         Container::Flv => flv::open(input),
         Container::Flac => flac::open(input),
+        Container::MpegTs => ts::open(input),
+        Container::MpegPs => ps::open(input),
         Container::Unsupported(name) => Err(TranscodeError::UnsupportedContainer { name: name.to_owned() }),
     }?;
     opened.tags.merge(tags);

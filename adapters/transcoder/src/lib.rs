@@ -26,6 +26,10 @@
 //! | WAVE, RF64, BW64, W64, RIFX | PCM, µ-law, A-law, MS and IMA ADPCM, MPEG audio, AAC in ADTS |
 //! | AIFF, AIFF-C, AU | PCM, µ-law, A-law, in AIFF-C IMA ADPCM |
 //! | CAF | PCM, µ-law, A-law, IMA ADPCM, ALAC, AAC, Opus, MPEG audio |
+//! | Ogg | Vorbis, Opus, FLAC |
+//! | MPEG-TS: TS, MTS, M2TS, also cut anywhere | AAC in ADTS and LATM, MPEG layers I to III, Opus, PCM of Blu-rays, SMPTE 302M |
+//! | MPEG-PS: MPG, VOB, DAT of Video CDs | MPEG layers I to III, PCM of DVDs, AAC |
+//! | WAVE | PCM, µ-law, A-law, MS and IMA ADPCM |
 //! | AVI, also of more than 2 GB | MPEG layers I to III, AAC, Vorbis, FLAC, Opus, PCM, µ-law, A-law, MS and IMA ADPCM |
 //! | FLV, also with Enhanced RTMP's codecs | AAC, MP3, Opus, FLAC, PCM, µ-law, A-law, ADPCM |
 //! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS | their own |

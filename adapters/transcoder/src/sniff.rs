@@ -3,6 +3,8 @@
 //! Guessing wrong is worse than refusing: a decoder fed with another container's bytes makes noise. So elementary
 //! streams (MP3, ADTS, AC-3) count only when several frames in a row fit together.
 
+pub(crate) mod ts;
+
 /// How many of a file's first bytes [`sniff`] wants to see. Fewer are fine if the file has no more.
 pub const SNIFF_BYTES: usize = 64 * 1024;
 
@@ -38,6 +40,10 @@ pub enum Container {
     Adts,
     /// AC-3 or E-AC-3 syncframes.
     Ac3,
+    /// MPEG transport stream: TS, MTS, M2TS.
+    MpegTs,
+    /// MPEG program stream: MPG, VOB, the DAT of Video CDs.
+    MpegPs,
     /// Something that is not read, by its usual short name; `unknown` when nothing is recognised.
     Unsupported(&'static str),
 }
@@ -61,6 +67,8 @@ impl Container {
             Self::Mp3 => "mp3",
             Self::Adts => "adts",
             Self::Ac3 => "ac3",
+            Self::MpegTs => "mpegts",
+            Self::MpegPs => "mpegps",
             Self::Unsupported(name) => name,
         }
     }
@@ -154,16 +162,23 @@ fn magic(head: &[u8]) -> Option<Container> {
     if tag(0, b"riff\x2e\x91\xcf\x11") {
         return Some(Container::W64);
     }
+    if is_pack(head) {
+        return Some(Container::MpegPs);
+    }
+    // Before those of few bytes: the times in front of a camera's packets may be anything.
+    if ts::starts_stream(head) {
+        return Some(Container::MpegTs);
+    }
     SIGNATURES
         .iter()
         .find(|(magic, _)| tag(0, magic))
         .map(|(_, name)| Container::Unsupported(name))
-        .or_else(|| ts(head))
+        .or_else(|| ts::follows(head).then_some(Container::MpegTs))
+        .or_else(|| has_packs(head).then_some(Container::MpegPs))
 }
 
-const SIGNATURES: [(&[u8], &str); 42] = [
+const SIGNATURES: [(&[u8], &str); 41] = [
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
-    (b"\x00\x00\x01\xba", "mpegps"),
     (b"\x00\x00\x01\xb3", "mpegvideo"),
     (b"\x00\x00\x00\x01\x67", "h264"),
     (b"\x00\x00\x00\x01\x40\x01", "hevc"),
@@ -237,26 +252,21 @@ fn riff(head: &[u8]) -> Option<Container> {
         b"WAVE" => Container::Wav,
         b"AVI " => Container::Avi,
         b"WEBP" => Container::Unsupported("webp"),
+        b"CDXA" => Container::MpegPs,
         b"RMID" => Container::Unsupported("midi"),
         _ => Container::Unsupported("riff"),
     })
 }
 
-/// Transport streams: sync bytes at the distance of a packet, which is 188 bytes, 192 with BDAV time codes, or 204
-/// with parity (ISO/IEC 13818-1, 2.4.3.2).
-fn ts(head: &[u8]) -> Option<Container> {
-    const PACKETS: usize = 5;
-    for distance in [188, 192, 204] {
-        for start in 0..distance {
-            let mut seen = (start..head.len()).step_by(distance).take(PACKETS);
-            let packets = seen.len();
-            // A file of one or two packets can't be told from chance unless it begins with the sync byte.
-            if packets >= 3.max(PACKETS.min(head.len() / distance)) && seen.all(|at| head[at] == 0x47) {
-                return Some(Container::Unsupported("mpegts"));
-            }
-        }
-    }
-    None
+/// Packs, of which MPEG program streams are made (ISO/IEC 13818-1, 2.5.3.3, and ISO/IEC 11172-1, 2.4.3.2).
+fn is_pack(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x00\x00\x01\xba") && bytes.get(4).is_some_and(|byte| matches!(byte >> 4, 2 | 4..=7))
+}
+
+/// Whether there are packs in what begins with something else: a part of a stream, or the sectors of a Video CD.
+fn has_packs(head: &[u8]) -> bool {
+    const FEWEST: usize = 3;
+    head.windows(5).filter(|bytes| is_pack(bytes)).nth(FEWEST - 1).is_some()
 }
 
 /// Streams of frames without a container: several in a row must agree.

@@ -1,6 +1,7 @@
 //! AAC of every profile but USAC, by `rusty_aac`.
 
 use microserve_core::transcode::TranscodeError;
+use rusty_aac::latm::LatmDecoder;
 use rusty_aac::{AacDecoder, DecodedAudio};
 
 use super::{Damaged, Decoder, corrupt};
@@ -35,6 +36,17 @@ pub(super) struct AdtsAac(AacDecoder);
 impl Decoder for AdtsAac {
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
         take(&self.0.decode(packet, None).map_err(|_| Damaged)?, pcm);
+        Ok(())
+    }
+}
+
+/// Frames of LOAS.
+#[derive(Default)]
+pub(super) struct LatmAac(LatmDecoder);
+
+impl Decoder for LatmAac {
+    fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
+        take(&self.0.decode(packet, None).map_err(|_| Damaged)?.0, pcm);
         Ok(())
     }
 }

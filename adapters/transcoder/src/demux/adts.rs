@@ -22,11 +22,11 @@ pub(super) type Kind = (u8, u8, u8);
 #[derive(Clone, Copy)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    rate: u32,
-    channels: u16,
+    pub(super) rate: u32,
+    pub(super) channels: u16,
     pub(super) size: u64,
     /// Samples per channel, before SBR.
-    frames: u32,
+    pub(super) frames: u32,
 }
 
 impl Header {

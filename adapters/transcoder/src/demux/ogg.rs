@@ -17,6 +17,7 @@ mod page;
 mod stream;
 
 use page::{Page, Pages, page_at};
+pub(super) use stream::opus_length;
 use stream::{Clock, Headers, picture_begins};
 
 /// Pages at the start in which every stream must have begun.

@@ -172,8 +172,8 @@ fn new(name: [u8; 4], settings: &[u8], packet: &[u8]) -> (String, Codec, Packing
         b".mp3" => return mp3(44_100, 2),
         b"Opus" => ("opus", OpusHead::parse(settings).map_or(Codec::Unsupported, Codec::Opus)),
         b"fLaC" => ("flac", Codec::flac(settings)),
-        b"ac-3" => ("ac3", Codec::Unsupported),
-        b"ec-3" => ("eac3", Codec::Unsupported),
+        b"ac-3" => ("ac3", Codec::Ac3),
+        b"ec-3" => ("eac3", Codec::Ac3),
         other => {
             let name: String = other.iter().map(|byte| char::from(*byte)).filter(char::is_ascii_graphic).collect();
             return (name, Codec::Unsupported, Packing::Packets);

@@ -169,7 +169,7 @@ impl Clock {
 }
 
 /// Samples at 48 kHz in a packet of Opus (RFC 6716, 3.1 and 3.2).
-fn opus_length(packet: &[u8]) -> i64 {
+pub(in crate::demux) fn opus_length(packet: &[u8]) -> i64 {
     let Some(toc) = packet.first() else { return 0 };
     let frame = match toc >> 3 {
         config @ 0..=11 => [480, 960, 1920, 2880][usize::from(config & 3)],
