@@ -48,6 +48,13 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("m.flv", "-c:a libmp3lame"),
         ("w.flv", "-c:a adpcm_swf"),
         ("q.mov", "-c:a adpcm_ima_qt"),
+        ("s.ts", "-c:a mp2 -b:a 128k"),
+        ("l.ts", "-c:a aac -mpegts_flags latm"),
+        ("o.ts", "-c:a libopus"),
+        ("b.m2ts", "-c:a pcm_bluray -ar 48000"),
+        ("s.vob", "-f vob -c:a mp2 -b:a 128k"),
+        ("d.vob", "-f vob -c:a pcm_dvd -ar 48000"),
+        ("v.mpg", "-f vcd -c:a mp2 -b:a 128k"),
     ];
     let sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=0.5:sample_rate=44100"];
     let make = |(file, args): (&'static str, &str)| {
@@ -140,10 +147,13 @@ fn what_is_not_media_is_named() {
 fn other_containers_are_refused_and_not_decoded_as_noise() {
     let sound = ["-f", "lavfi", "-i", "sine=duration=2"];
     let picture = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=2"];
-    for (file, args, name) in
-        [("n.ts", "-c:a mp2", "mpegts"), ("n.mpg", "-c:a mp2", "mpegps"), ("n.wma", "-c:a wmav2", "asf")]
-    {
-        let inputs = if file == "n.wma" { sound.to_vec() } else { [sound, picture].concat() };
+    for (file, args, name) in [
+        ("n.nut", "-c:a mp2", "nut"),
+        ("n.mxf", "-c:v mpeg2video -c:a pcm_s16le -ar 48000", "mxf"),
+        ("n.wv", "-c:a wavpack", "wavpack"),
+        ("n.tta", "-c:a tta", "tta"),
+    ] {
+        let inputs = if matches!(file, "n.wv" | "n.tta") { sound.to_vec() } else { [sound, picture].concat() };
         let args: Vec<&str> = inputs.into_iter().chain(args.split(' ')).collect();
         let bytes = std::fs::read(media::make(file, &args)).unwrap();
         assert_eq!(sniff(&bytes[..bytes.len().min(65_536)]), Container::Unsupported(name));

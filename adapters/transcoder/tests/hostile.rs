@@ -304,19 +304,59 @@ fn a_thousand_tracks_cost_little() {
     assert_small(&file, 24 * MIB).unwrap();
 }
 
+/// A transport stream's packet with a payload.
+fn ts_packet(pid: u16, starts: bool, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = pid.to_be_bytes();
+    let mut packet = vec![0x47, high | u8::from(starts) << 6, low, 0x10];
+    packet.extend_from_slice(payload);
+    packet.resize(188, 0xff);
+    packet
+}
+
+#[test]
+fn thousands_of_streams_cost_little_memory() {
+    let start = |id: u8| [0, 0, 1, id, 0, 0, 0x80, 0, 0, 0xff, 0xfb, 0x90, 0x00];
+    let all = (0..0x1fff).flat_map(|pid| ts_packet(pid, true, &start(0xc0 + pid as u8 % 0x20)));
+    let all: Vec<u8> = all.collect();
+    let good = sine("s.ts", "-c:a mp2 -b:a 128k");
+    for file in [all.repeat(6), [&good[..], &all.repeat(6)].concat(), [&all[..], &good].concat()] {
+        let _ = assert_small(&file, 16 * MIB);
+    }
+    let packs = [&[0, 0, 1, 0xba, 0x21, 0, 1, 0, 1, 1, 1, 1][..], &[0, 0, 1, 0xbd, 0, 3, 0x80, 0, 0, 0, 0]].concat();
+    let _ = assert_small(&packs.repeat(400_000), 16 * MIB);
+    // Sizes that no frame has, and frames that never end.
+    let frames: [&[u8]; 4] =
+        [b"\x0b\x77\0\0\0\x80", b"\x56\xff\xff", b"\x64\x58\x20\x25\0\x3f\xff\xff", b"\x7f\xf0\xff"];
+    for frame in frames {
+        let payload: Vec<u8> = frame.iter().copied().cycle().take(170).collect();
+        let packet = ts_packet(0x101, true, &[&start(0xbd)[..9], &payload].concat());
+        let _ = assert_small(&[&good[..], &packet.repeat(50_000)].concat(), 16 * MIB);
+    }
+}
+
 #[test]
 fn a_long_search_can_be_cancelled() {
-    let good = sine("s.mp3", "-c:a libmp3lame");
-    let file = [&good[..], &vec![0x55; 32 * MIB]].concat();
-    let mut asked = 0;
-    let mut stop = |_| {
-        asked += 1;
-        if asked < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    };
-    let mut sink = Cursor::new(Vec::new());
-    let outcome =
-        NativeTranscoder::default().transcode(&mut Cursor::new(file), &mut sink, &Options::default(), &mut stop);
-    assert!(matches!(outcome, Err(TranscodeError::Cancelled)), "{outcome:?}");
+    let nothing = ts_packet(0x1fff, false, &[]).repeat(32 * MIB / 188);
+    let empty = [0, 0, 1, 0xbe, 0, 2, 0xff, 0xff].repeat(4 * MIB);
+    let starts = [
+        ("s.mp3", "-c:a libmp3lame", vec![0x55; 32 * MIB]),
+        ("s.ts", "-c:a mp2 -b:a 128k", vec![0x55; 32 * MIB]),
+        ("s.ts", "-c:a mp2 -b:a 128k", nothing),
+        ("s.vob", "-f vob -c:a mp2 -b:a 128k", vec![0x55; 32 * MIB]),
+        ("s.vob", "-f vob -c:a mp2 -b:a 128k", empty),
+    ];
+    for (name, args, more) in starts {
+        let file = [sine(name, args), more].concat();
+        let mut asked = 0;
+        let mut stop = |_| {
+            asked += 1;
+            if asked < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let mut sink = Cursor::new(Vec::new());
+        let outcome =
+            NativeTranscoder::default().transcode(&mut Cursor::new(file), &mut sink, &Options::default(), &mut stop);
+        assert!(matches!(outcome, Err(TranscodeError::Cancelled)), "{name}: {outcome:?}");
+    }
 }
 
 /// Chunks and tags of nothing, millions of them, and sizes that nothing can have.

@@ -50,15 +50,16 @@ fn source(cell: &Cell) -> PathBuf {
         cell.rate,
         ["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"][usize::from(cell.channels) - 1],
     );
-    let with_picture = matches!(cell.file.rsplit('.').next(), Some("mp4" | "mov" | "mkv" | "webm" | "avi" | "flv"));
+    let video = match cell.file.rsplit('.').next() {
+        Some("mp4" | "mov" | "mkv" | "avi") => "-c:v mpeg4",
+        Some("webm") => "-c:v libvpx -deadline realtime",
+        Some("flv") => "-c:v flv1",
+        Some("ts" | "m2ts" | "mpg" | "vob") => "-c:v mpeg2video",
+        _ => "",
+    };
     let mut args = vec!["-f", "lavfi", "-i", &sound];
-    if with_picture {
-        args.extend(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10", "-map", "0", "-map", "1"]);
-        let video = match cell.file.rsplit('.').next() {
-            Some("webm") => "-c:v libvpx -deadline realtime",
-            Some("flv") => "-c:v flv1",
-            _ => "-c:v mpeg4",
-        };
+    if !video.is_empty() {
+        args.extend(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25", "-map", "0", "-map", "1"]);
         args.extend(video.split(' '));
     }
     args.extend(["-t", SECONDS, "-metadata", "title=A title"]);
@@ -110,6 +111,12 @@ const fn ima4_frames(rate: u64) -> u64 {
 const fn ac3_frames(rate: u64) -> u64 {
     let sound = rate * 17 / 10;
     (sound + 256).div_ceil(1536) * 1536 - sound
+}
+
+// So are the first samples of MPEG audio where no tag of LAME's tells them.
+const fn mpeg_frames(rate: u64, late: u64, frame: u64) -> u64 {
+    let sound = rate * 17 / 10;
+    (sound + late).div_ceil(frame) * frame - sound
 }
 
 matrix! {
@@ -303,9 +310,45 @@ matrix! {
         untold(cell("a.mkv", "-c:a eac3 -b:a 192k", 44_100, 2, "eac3", 30.0), ac3_frames(44_100)),
         untold(cell("a.eac3", "-c:a eac3 -b:a 384k", 48_000, 2, "eac3", 30.0), ac3_frames(48_000)),
     ];
+    transport_streams: [
+        untold(cell("a.ts", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        untold(cell("a.ts", "-c:a aac -b:a 448k", 48_000, 6, "aac", 25.0), aac_frames(48_000)),
+        untold(cell("a.m2ts", "-c:a aac -b:a 192k", 48_000, 2, "aac", 30.0), aac_frames(48_000)),
+        untold(cell("a.ts", "-c:a aac -b:a 192k -mpegts_flags latm", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+        untold(cell("a.ts", "-c:a mp2 -b:a 256k", 48_000, 2, "mp2", 25.0), mpeg_frames(48_000, 0, 1152)),
+        untold(cell("a.ts", "-c:a mp2 -b:a 160k", 44_100, 1, "mp2", 25.0), mpeg_frames(44_100, 0, 1152)),
+        untold(cell("a.m2ts", "-c:a libmp3lame -b:a 320k", 44_100, 2, "mp3", 25.0), mpeg_frames(44_100, 1105, 1152)),
+        cell("a.ts", "-c:a s302m -strict -2", 48_000, 2, "s302m", 40.0),
+        cell("a.ts", "-c:a s302m -strict -2 -sample_fmt s32", 48_000, 6, "s302m", 20.0),
+        untold(cell("a.m2ts", "-c:a pcm_bluray", 48_000, 2, "pcm_bluray", 40.0), 120),
+        untold(cell("a.m2ts", "-c:a pcm_bluray -sample_fmt s32", 48_000, 1, "pcm_bluray", 40.0), 120),
+        untold(cell("a.m2ts", "-c:a pcm_bluray", 48_000, 6, "pcm_bluray", 20.0), 120),
+        untold(cell("a.m2ts", "-c:a pcm_bluray", 48_000, 8, "pcm_bluray", 20.0), 120),
+    ];
+    program_streams: [
+        untold(cell("a.mpg", "-c:a mp2 -b:a 256k", 44_100, 2, "mp2", 25.0), mpeg_frames(44_100, 0, 1152)),
+        untold(cell("a.vob", "-f vob -c:a mp2 -b:a 256k", 48_000, 2, "mp2", 25.0), mpeg_frames(48_000, 0, 1152)),
+        untold(cell("b.mpg", "-f vcd -c:a mp2 -b:a 224k", 44_100, 2, "mp2", 25.0), mpeg_frames(44_100, 0, 1152)),
+        untold(cell("a.vob", "-f vob -c:a libmp3lame -b:a 320k", 48_000, 2, "mp3", 25.0), mpeg_frames(48_000, 1105, 1152)),
+        cell("a.vob", "-f vob -c:a pcm_dvd", 48_000, 2, "pcm_dvd", 40.0),
+        cell("a.vob", "-f vob -c:a pcm_dvd -sample_fmt s32", 48_000, 2, "pcm_dvd", 40.0),
+        cell("a.vob", "-f vob -c:a pcm_dvd -sample_fmt s32", 48_000, 1, "pcm_dvd", 40.0),
+    ];
     adts: [
         untold(cell("a.aac", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
     ];
+}
+
+/// ffmpeg 5.1 writes what is to be left out of Opus in a transport stream, and doesn't leave it out itself.
+#[test]
+fn opus_in_transport_streams_is_trimmed() {
+    for (channels, args, least) in [(2, "-c:a libopus -b:a 160k", 10.0), (6, "-c:a libopus -b:a 320k", 5.0)] {
+        let mp3 = convert(&source(&cell("o.ts", args, 48_000, channels, "opus", 0.0)), &finest()).unwrap();
+        assert_eq!((mp3.made.samples, mp3.made.lost_packets), (81_600, 0), "{channels} channels");
+        judge::assert_clean(&mp3.path);
+        let snr = snr(&source(&cell("o.flac", "-c:a flac", 48_000, channels, "flac", 0.0)), &mp3);
+        assert!(snr > least, "{channels} channels: {snr:.1} dB");
+    }
 }
 
 #[test]

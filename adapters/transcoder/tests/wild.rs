@@ -9,8 +9,9 @@ use microserve_testkit::judge;
 use microserve_testkit::media::{self, Sample};
 
 /// The folders whose containers are read.
-const FOLDERS: [&str; 12] =
-    ["aac", "ac3", "aiff", "avi", "eac3", "flac", "flv", "matroska", "mp3", "mp4", "ogg", "wav"];
+const FOLDERS: &[&str] = &[
+    "aac", "ac3", "aiff", "avi", "eac3", "flac", "flv", "matroska", "mp3", "mp4", "mpeg", "mpegts", "ogg", "wav",
+];
 
 /// Codecs that are not decoded, in ffprobe's words.
 const UNSUPPORTED: [&str; 12] = [
@@ -39,7 +40,7 @@ enum Exception {
 }
 use Exception::{Error, OddCover, Unlike};
 
-const EXCEPTIONS: [(&str, Exception, &str); 40] = [
+const EXCEPTIONS: &[(&str, Exception, &str)] = &[
     ("matroska/media3-sample_with_vorbis_audio.mkv", Unlike, "the sound starts after the picture"),
     ("mp4/media3-sample_twos_pcm.mp4", Unlike, "the sound starts after the picture"),
     ("aac/media3-sample.adts", Unlike, "ffmpeg leaves out the first frame"),
@@ -72,6 +73,15 @@ const EXCEPTIONS: [(&str, Exception, &str); 40] = [
     ("mp4/media3-sample_fpcm_64le.mp4", Unlike, "ffmpeg 5.1 does not know fpcm"),
     ("mp4/media3-sample_ipcm_24le.mp4", Unlike, "ffmpeg 5.1 takes it for 16 bits"),
     ("mp4/media3-sample_mp2_audio.mp4", Error("corrupt"), "a bitrate that MP2 does not allow for one channel"),
+    ("mpegts/exo-video_not_seekable.ts", Error("corrupt"), "a bitrate that MP2 does not allow for one channel"),
+    ("mpegts/gstbad-test.ts", Unlike, "ffmpeg leaves out the first frame"),
+    ("mpegts/media3-sample_mpegh_lcbl_configchange_single.ts", Error("unsupported_codec"), "ffmpeg takes it for MP3"),
+    ("mpegts/mediabunny-no-initial-keyframe.ts", Unlike, "the sound begins 2 ms later than the picture"),
+    (
+        "mpegts/shakaplayer-360p30_h264_48k_160_aac_ts-0000000025.ts",
+        Unlike,
+        "the sound begins 7 ms later than the picture",
+    ),
     ("ogg/exiftool-Opus.opus", Error("corrupt"), "cut off within its pre-skip"),
     ("ogg/jave2-buggy.ogg", Unlike, "damaged"),
     ("ogg/mutagen-multipagecomment.ogg", Unlike, "ffmpeg loses the first block of 128 samples"),

@@ -3,7 +3,7 @@
 use super::adts;
 use super::waveformat::Packing;
 use super::{LARGEST_PACKET, Packet};
-use crate::sniff::mpeg;
+use crate::sniff::{ac3, mpeg};
 
 /// Blocks are given out so many bytes at a time, or one by one if they are larger.
 const SHARE: usize = 16 * 1024;
@@ -29,6 +29,7 @@ struct Head {
 enum Kind {
     Mpeg(mpeg::Frame),
     Adts(adts::Kind),
+    Ac3(ac3::Frame),
 }
 
 impl Head {
@@ -36,6 +37,7 @@ impl Head {
         match (self.kind, other.kind) {
             (Kind::Mpeg(one), Kind::Mpeg(other)) => one.is_like(&other),
             (Kind::Adts(one), Kind::Adts(other)) => one == other,
+            (Kind::Ac3(one), Kind::Ac3(other)) => one.is_like(&other),
             _ => false,
         }
     }
@@ -72,7 +74,7 @@ impl Splitter {
             Packing::Blocks(block) => left.min(SHARE.max(block)) / block.max(1) * block,
             Packing::Packets if is_edge => left,
             Packing::Packets => 0,
-            Packing::Mpeg | Packing::Adts => self.frame(is_edge),
+            Packing::Mpeg | Packing::Adts | Packing::Ac3 => self.frame(is_edge),
         };
         let data = &self.bytes[self.done..self.done + length];
         self.done += length;
@@ -130,13 +132,21 @@ impl Splitter {
 
     /// Bytes of a header.
     fn header(&self) -> usize {
-        if self.packing == Packing::Adts { adts::HEADER } else { 4 }
+        match self.packing {
+            Packing::Adts => adts::HEADER,
+            Packing::Ac3 => ac3::HEADER,
+            _ => 4,
+        }
     }
 
     fn head(&self, bytes: &[u8]) -> Option<Head> {
         if self.packing == Packing::Adts {
             let header = adts::Header::parse(*bytes.first_chunk()?)?;
             return Some(Head { size: usize::try_from(header.size).ok()?, kind: Kind::Adts(header.kind) });
+        }
+        if self.packing == Packing::Ac3 {
+            let frame = ac3::frame(bytes)?;
+            return Some(Head { size: frame.size, kind: Kind::Ac3(frame) });
         }
         let frame = mpeg::frame(bytes)?;
         Some(Head { size: frame.size, kind: Kind::Mpeg(frame) })

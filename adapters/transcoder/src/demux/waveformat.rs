@@ -38,6 +38,8 @@ pub(super) enum Packing {
     Mpeg,
     /// Frames of AAC in ADTS.
     Adts,
+    /// Syncframes of AC-3 or E-AC-3.
+    Ac3,
     /// Whatever the container has as a packet.
     Packets,
 }
@@ -115,6 +117,7 @@ impl<'b> WaveFormat<'b> {
             0x00ff | 0x1601 | 0x1609 | 0x160b | 0x4143 | 0x706d | 0xa106 => ("aac", self.aac(self.extra)),
             0x1600 | 0x1608 | 0x160a => ("aac", (Codec::Adts, Packing::Adts)),
             0x1610 => return self.he_aac(),
+            0x2000 => ("ac3", (Codec::Ac3, Packing::Ac3)),
             0x566f => ("vorbis", (Codec::vorbis(self.extra), Packing::Packets)),
             0xf1ac => ("flac", (self.flac(), Packing::Packets)),
             0x704f => ("opus", (self.opus(), Packing::Packets)),
@@ -244,7 +247,6 @@ fn unsupported(tag: u16) -> Option<&'static str> {
         0x0270 => "atrac3",
         0x0401 => "imc",
         0x1602 => "aac_latm",
-        0x2000 => "ac3",
         0x5756 => "wavpack",
         0x674f..=0x6751 | 0x676f..=0x6771 => "vorbis in Ogg",
         0xa109 => "speex",
