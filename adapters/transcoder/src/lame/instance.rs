@@ -156,7 +156,6 @@ fn vbr_level(level: u8) -> mp3lame_encoder::Quality {
 
 /// What LAME makes of a sound all by itself: its tag and its frames.
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 pub(super) fn alone(format: Format, blocks: &[Block]) -> (Vec<u8>, Vec<u8>) {
     let mut lame = Lame::build(format, true).unwrap();
     let (mut tag, mut frames) = (Vec::with_capacity(4096), Vec::new());
