@@ -47,8 +47,8 @@ pub(crate) enum Goal<'a> {
 
 /// Where the sound goes.
 enum End<'a> {
-    Mp3 { writer: Mp3Writer<'a>, leveller: Option<Leveller> },
-    Meter(Meter),
+    Mp3 { writer: Box<Mp3Writer<'a>>, leveller: Option<Leveller> },
+    Meter(Box<Meter>),
 }
 
 impl<'a> End<'a> {
@@ -61,10 +61,17 @@ impl<'a> End<'a> {
     ) -> Result<Self, TranscodeError> {
         Ok(match goal {
             Goal::Mp3 { sink, gain, cores } => Self::Mp3 {
-                writer: Mp3Writer::new(sink, head, rate, count(channels), options.quality_of(channels), cores)?,
+                writer: Box::new(Mp3Writer::new(
+                    sink,
+                    head,
+                    rate,
+                    count(channels),
+                    options.quality_of(channels),
+                    cores,
+                )?),
                 leveller: gain.map(|gain| Leveller::new(gain, rate, count(channels))),
             },
-            Goal::Meter => Self::Meter(Meter::new(rate, count(channels))?),
+            Goal::Meter => Self::Meter(Box::new(Meter::new(rate, count(channels))?)),
         })
     }
 

@@ -5,7 +5,7 @@ use microserve_core::transcode::TranscodeError;
 
 use super::pcm::{self, Sound};
 use super::waveformat::{Packing, WaveFormat};
-use super::{LARGEST_PACKET, Opened, Track, adts, corrupt, id3v2, mpeg};
+use super::{LARGEST_PACKET, Opened, Track, ac3, adts, corrupt, id3v2, mpeg};
 use crate::codec::Codec;
 use crate::codec::pcm::Order;
 use crate::input::Input;
@@ -102,6 +102,7 @@ fn sound<'a>(
     let frames: Option<for<'b> fn(Input<'b>) -> Result<Opened<'b>, TranscodeError>> = match packing {
         Packing::Mpeg => Some(mpeg::open),
         Packing::Adts => Some(adts::open),
+        Packing::Ac3 => Some(ac3::open),
         Packing::Blocks(_) | Packing::Packets => None,
     };
     if let Some(open_frames) = frames {
