@@ -235,8 +235,7 @@ fn joints_can_not_be_heard() {
         let case = Case::new(rate, channels, quality, frames(format, 32 * SHORT.frames));
         let (joints, whole) = cost_of_joints(&case, SHORT, &case.encode(SHORT, 2));
         println!("{format:?}: mean {:.4} dB, worst {:.3}, whole {whole:.4}", mean(&joints), least(&joints));
-        // Joints are eight times as close here as they usually are: all of it may be worse by that much.
-        assert!(mean(&joints) > -0.1 && least(&joints) > -1.0 && whole > -0.04, "{format:?}: {whole} dB, {joints:?}");
+        assert!(mean(&joints) > -0.1 && least(&joints) > -1.0 && whole > -0.02, "{format:?}: {whole} dB, {joints:?}");
         all.extend(joints);
     }
     println!("{} joints: mean {:.4} dB, worst {:.3}", all.len(), mean(&all), least(&all));
