@@ -34,6 +34,8 @@ pub(crate) enum Codec {
     Pcm(pcm::Sample, u32, Vec<Speaker>),
     /// PCM whose channels are in no usual order, and not all of them somebody's.
     DiscPcm(PcmFormat),
+    /// Windows Media Audio 1 or 2.
+    Wma(Wma),
     /// Whatever Symphonia decodes.
     Symphonia(AudioCodecParameters),
     /// Nobody here decodes it.
@@ -196,6 +198,43 @@ impl PcmFormat {
     /// Bytes of a moment.
     pub(crate) fn frame(&self) -> usize {
         usize::from(self.bytes) * usize::from(self.slots)
+    }
+}
+
+/// The settings of Windows Media Audio 1 and 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wma {
+    pub(crate) version: u8,
+    /// In Hz.
+    pub(crate) rate: u32,
+    pub(crate) channels: u16,
+    pub(crate) bytes_per_second: u32,
+    /// Bytes of a packet.
+    pub(crate) block: u16,
+    /// How its spectra are coded, and whether blocks may be short.
+    pub(crate) flags: u16,
+}
+
+impl Wma {
+    /// Binary logarithm of the samples of a frame.
+    pub(crate) fn frame_bits(&self) -> u32 {
+        match self.rate {
+            ..=16_000 => 9,
+            ..=22_050 => 10,
+            ..=32_000 if self.version == 1 => 10,
+            _ => 11,
+        }
+    }
+
+    /// Frames go on from one packet to the next.
+    pub(crate) fn has_reservoir(&self) -> bool {
+        self.flags & 2 != 0
+    }
+
+    /// Samples before the sound: half a transform, and a frame that Microsoft's encoder looks ahead; the others that
+    /// are known do not, and have no reservoir either.
+    pub(crate) fn delay(&self) -> u64 {
+        (1 + u64::from(self.has_reservoir())) << self.frame_bits()
     }
 }
 

@@ -16,6 +16,7 @@ mod opus;
 mod pcm;
 mod symphonia_codecs;
 pub(crate) mod vorbis;
+mod wma;
 
 /// More samples per channel than any codec has in a packet.
 const MOST_FRAMES: usize = 1 << 20;
@@ -29,6 +30,11 @@ const MPEG_AUDIO: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3]
 pub(crate) trait Decoder {
     /// Decodes a packet; `pcm` holds what came out, which may be nothing.
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged>;
+
+    /// Gives what is left behind the last packet, which may be nothing.
+    fn finish(&mut self, pcm: &mut Pcm) {
+        pcm.clear();
+    }
 }
 
 /// The packet can't be decoded; the next one may be.
@@ -66,6 +72,7 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
         }
         Codec::Pcm(sample, rate, speakers) => Ok(Box::new(pcm::PcmDecoder::new(*sample, *rate, speakers))),
         Codec::Adpcm(settings) => Ok(Box::new(adpcm::AdpcmDecoder::new(settings))),
+        Codec::Wma(settings) => Ok(Box::new(wma::WmaDecoder::new(settings)?)),
         Codec::Symphonia(params) if MPEG_AUDIO.contains(&params.codec) => {
             Ok(Box::new(symphonia_codecs::MpegAudio::new()))
         }

@@ -17,6 +17,7 @@ mod aiff;
 mod au;
 mod avi;
 mod caf;
+mod asf;
 mod comments;
 mod es;
 mod flac;
@@ -176,6 +177,7 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Matroska => matroska::open(input),
         Container::Adts => adts::open(input),
         Container::Ac3 => ac3::open(input),
+        Container::Asf => asf::open(input),
         Container::Ogg => ogg::open(input),
         Container::Mp3 => mpeg::open(input),
         Container::Wav | Container::W64 => wave::open(input),

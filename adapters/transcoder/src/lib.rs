@@ -26,6 +26,7 @@
 //! | WAVE, RF64, BW64, W64, RIFX | PCM, µ-law, A-law, MS and IMA ADPCM, MPEG audio, AAC in ADTS |
 //! | AIFF, AIFF-C, AU | PCM, µ-law, A-law, in AIFF-C IMA ADPCM |
 //! | CAF | PCM, µ-law, A-law, IMA ADPCM, ALAC, AAC, Opus, MPEG audio |
+//! | ASF, WMV, WMA | Windows Media Audio 1 and 2, MPEG layers I to III, AAC, PCM, µ-law, A-law, MS and IMA ADPCM |
 //! | Ogg | Vorbis, Opus, FLAC |
 //! | MPEG-TS: TS, MTS, M2TS, also cut anywhere | AAC in ADTS and LATM, MPEG layers I to III, Opus, PCM of Blu-rays, SMPTE 302M |
 //! | MPEG-PS: MPG, VOB, DAT of Video CDs | MPEG layers I to III, PCM of DVDs, AAC |

@@ -282,7 +282,10 @@ impl Run<'_> {
                     self.decode_as(*track)?;
                     false
                 }
-                Read::End => break,
+                Read::End => {
+                    self.finish(reporter)?;
+                    break;
+                }
             };
             reporter.count(self.seconds, small)?;
         }
@@ -342,6 +345,17 @@ impl Run<'_> {
         if self.lost > self.decoded.saturating_add(MOST_LOST) {
             return Err(self.mostly_lost());
         }
+        self.hear(packet, reporter)
+    }
+
+    /// What the decoder has kept to itself so far.
+    fn finish(&mut self, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
+        guarded(|| self.decoder.finish(&mut self.pcm))?;
+        self.hear(&Packet::default(), reporter)
+    }
+
+    /// Encodes what a packet was decoded to, as far as it is heard.
+    fn hear(&mut self, packet: &Packet, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
         if self.pcm.rate == 0 {
             return Ok(());
         }

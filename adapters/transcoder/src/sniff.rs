@@ -44,6 +44,8 @@ pub enum Container {
     MpegTs,
     /// MPEG program stream: MPG, VOB, the DAT of Video CDs.
     MpegPs,
+    /// ASF: WMV and WMA.
+    Asf,
     /// Something that is not read, by its usual short name; `unknown` when nothing is recognised.
     Unsupported(&'static str),
 }
@@ -69,6 +71,7 @@ impl Container {
             Self::Ac3 => "ac3",
             Self::MpegTs => "mpegts",
             Self::MpegPs => "mpegps",
+            Self::Asf => "asf",
             Self::Unsupported(name) => name,
         }
     }
@@ -147,6 +150,9 @@ fn magic(head: &[u8]) -> Option<Container> {
     if tag(0, b"FLV\x01") {
         return Some(Container::Flv);
     }
+    if tag(0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11") {
+        return Some(Container::Asf);
+    }
     if tag(0, b"fLaC") {
         return Some(Container::Flac);
     }
@@ -177,8 +183,7 @@ fn magic(head: &[u8]) -> Option<Container> {
         .or_else(|| has_packs(head).then_some(Container::MpegPs))
 }
 
-const SIGNATURES: [(&[u8], &str); 41] = [
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
+const SIGNATURES: [(&[u8], &str); 40] = [
     (b"\x00\x00\x01\xb3", "mpegvideo"),
     (b"\x00\x00\x00\x01\x67", "h264"),
     (b"\x00\x00\x00\x01\x40\x01", "hevc"),

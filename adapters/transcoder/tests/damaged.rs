@@ -55,6 +55,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("s.vob", "-f vob -c:a mp2 -b:a 128k"),
         ("d.vob", "-f vob -c:a pcm_dvd -ar 48000"),
         ("v.mpg", "-f vcd -c:a mp2 -b:a 128k"),
+        ("s.wma", "-c:a wmav2"),
+        ("s.asf", "-c:a libmp3lame"),
     ];
     let sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=0.5:sample_rate=44100"];
     let make = |(file, args): (&'static str, &str)| {

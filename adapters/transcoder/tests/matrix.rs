@@ -51,7 +51,7 @@ fn source(cell: &Cell) -> PathBuf {
         ["mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1"][usize::from(cell.channels) - 1],
     );
     let video = match cell.file.rsplit('.').next() {
-        Some("mp4" | "mov" | "mkv" | "avi") => "-c:v mpeg4",
+        Some("mp4" | "mov" | "mkv" | "avi" | "wmv") => "-c:v mpeg4",
         Some("webm") => "-c:v libvpx -deadline realtime",
         Some("flv") => "-c:v flv1",
         Some("ts" | "m2ts" | "mpg" | "vob") => "-c:v mpeg2video",
@@ -334,6 +334,13 @@ matrix! {
         cell("a.vob", "-f vob -c:a pcm_dvd -sample_fmt s32", 48_000, 2, "pcm_dvd", 40.0),
         cell("a.vob", "-f vob -c:a pcm_dvd -sample_fmt s32", 48_000, 1, "pcm_dvd", 40.0),
     ];
+    asf: [
+        cell("a.wmv", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
+        // Whole frames, and what is in front of them and behind them in the encoder.
+        untold(cell("a.asf", "-c:a libmp3lame -b:a 320k", 44_100, 2, "mp3", 30.0), 67 * 1152 - 74_970),
+        untold(cell("a.asf", "-c:a mp2 -b:a 384k", 44_100, 2, "mp2", 30.0), 66 * 1152 - 74_970),
+        untold(cell("a.asf", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
+    ];
     adts: [
         untold(cell("a.aac", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
     ];
@@ -413,7 +420,7 @@ fn title_artist_album_and_date_are_kept_and_nothing_else() {
     let tags = ["title=A title", "artist=Anna", "album=All", "date=2024", "comment=secret", "location=+48.1+011.5/"];
     let tags: Vec<&str> = tags.iter().flat_map(|tag| ["-metadata", tag]).collect();
     let sound = ["-f", "lavfi", "-i", "sine=duration=1"];
-    for file in ["t.m4a", "t.mkv", "t.ogg", "t.opus", "t.flac", "t.mp3", "t.wav"] {
+    for file in ["t.m4a", "t.wma", "t.mkv", "t.ogg", "t.opus", "t.flac", "t.mp3", "t.wav"] {
         let source = media::make(file, &[&sound[..], &tags].concat());
         let mp3 = convert(&source, &finest()).unwrap();
         let tag = id3::Tag::read_from_path(&mp3.path).unwrap();

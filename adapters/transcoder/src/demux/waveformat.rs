@@ -7,7 +7,7 @@ use symphonia::core::codecs::audio::well_known::*;
 use super::{AUDIO, Part, Track};
 use crate::audio::{Speaker, layout, wave_order};
 use crate::codec::pcm::{Order, Sample};
-use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead, Wma};
 use crate::span::Span;
 
 /// The structure, as it stands there.
@@ -98,6 +98,9 @@ impl<'b> WaveFormat<'b> {
             (rate, channels) = (48_000, head.channels.into());
             played = Part::from(Span::new(head.pre_skip.into(), 48_000));
         }
+        if let Codec::Wma(wma) = &codec {
+            played = Part::from(Span::new(wma.delay(), rate.into()));
+        }
         let info = TrackInfo { kind: AUDIO.into(), codec: name, channels, sample_rate: rate, ..TrackInfo::default() };
         (Track { played: vec![played], ..Track::audio(info, codec) }, packing)
     }
@@ -118,6 +121,8 @@ impl<'b> WaveFormat<'b> {
             0x1600 | 0x1608 | 0x160a => ("aac", (Codec::Adts, Packing::Adts)),
             0x1610 => return self.he_aac(),
             0x2000 => ("ac3", (Codec::Ac3, Packing::Ac3)),
+            0x0160 => ("wmav1", self.wma(1, self.extra.get(2..4))),
+            0x0161 => ("wmav2", self.wma(2, self.extra.get(4..6))),
             0x566f => ("vorbis", (Codec::vorbis(self.extra), Packing::Packets)),
             0xf1ac => ("flac", (self.flac(), Packing::Packets)),
             0x704f => ("opus", (self.opus(), Packing::Packets)),
@@ -205,6 +210,16 @@ impl<'b> WaveFormat<'b> {
         (name.to_owned(), codec, packing)
     }
 
+    /// Windows Media Audio 1 or 2, of whose settings only two bytes of flags matter.
+    fn wma(&self, version: u8, flags: Option<&[u8]>) -> (Codec, Packing) {
+        let flags = flags.and_then(|flags| flags.first_chunk()).map_or(0, |two| u16::from_le_bytes(*two));
+        // Some encoder writes this and never makes a short block.
+        let flags = if version == 2 && flags == 0x0d && self.extra.len() >= 8 { 0x09 } else { flags };
+        let (rate, channels, block) = (self.rate, self.channels, self.block_align);
+        let wma = Wma { version, rate, channels, bytes_per_second: self.bytes_per_second, block, flags };
+        (Codec::Wma(wma), Packing::Blocks(block.into()))
+    }
+
     /// STREAMINFO, alone or with the head of its block.
     fn flac(&self) -> Codec {
         match self.extra {
@@ -238,8 +253,6 @@ fn unsupported(tag: u16) -> Option<&'static str> {
         0x0075 => "metasound",
         0x0083 => "g729",
         0x0130 => "sipr",
-        0x0160 => "wmav1",
-        0x0161 => "wmav2",
         0x0162 => "wmapro",
         0x0163 => "wmalossless",
         0x0165 | 0x0166 => "xma",

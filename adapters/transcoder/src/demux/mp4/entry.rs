@@ -143,6 +143,13 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
         }
         b"alac" => full_box(b"alac").map_or(Codec::Unsupported, |c| Codec::with_settings(CODEC_ID_ALAC, c)),
         b"fLaC" => full_box(b"dfLa").map_or(Codec::Unsupported, Codec::flac),
+        b"wma " | b"owma" => match fields.find(b"wfex").and_then(WaveFormat::parse) {
+            Some(format) => {
+                let (name, codec, _) = format.codec();
+                return (name, codec);
+            }
+            None => Codec::Unsupported,
+        },
         b"Opus" => fields.find(b"dOps").and_then(OpusHead::parse_dops).map_or(Codec::Unsupported, Codec::Opus),
         b"ac-3" | b"sac3" | b"ec-3" => Codec::Ac3,
         _ => Codec::Unsupported,

@@ -106,6 +106,7 @@ impl TrackBox {
             // Without an edit list the codec's own word counts.
             _ => match &codec {
                 Codec::Opus(head) => vec![Part::from(Span::new(head.pre_skip.into(), 48_000))],
+                Codec::Wma(wma) => vec![Part::from(Span::new(wma.delay(), wma.rate.into()))],
                 _ => vec![Part::default()],
             },
         };
