@@ -6,6 +6,8 @@ use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 
 use crate::audio::{Speaker, wave_order};
 
+pub(crate) mod amr;
+pub(crate) mod dts;
 pub(crate) mod pcm;
 
 /// A codec with its settings.
@@ -34,6 +36,10 @@ pub(crate) enum Codec {
     Pcm(pcm::Sample, u32, Vec<Speaker>),
     /// PCM whose channels are in no usual order, and not all of them somebody's.
     DiscPcm(PcmFormat),
+    /// AMR, in frames with their headers.
+    Amr(amr::Band),
+    /// The core of DTS.
+    Dts,
     /// Windows Media Audio 1 or 2.
     Wma(Wma),
     /// Whatever Symphonia decodes.
@@ -219,9 +225,9 @@ impl Wma {
     /// Binary logarithm of the samples of a frame.
     pub(crate) fn frame_bits(&self) -> u32 {
         match self.rate {
-            ..=16_000 => 9,
-            ..=22_050 => 10,
-            ..=32_000 if self.version == 1 => 10,
+            0..=16_000 => 9,
+            16_001..=22_050 => 10,
+            22_051..=32_000 if self.version == 1 => 10,
             _ => 11,
         }
     }

@@ -11,7 +11,9 @@ use crate::codec::Codec;
 mod aac;
 mod ac3;
 mod adpcm;
+mod amr;
 mod disc_pcm;
+mod dts;
 mod opus;
 mod pcm;
 mod symphonia_codecs;
@@ -30,6 +32,11 @@ const MPEG_AUDIO: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3]
 pub(crate) trait Decoder {
     /// Decodes a packet; `pcm` holds what came out, which may be nothing.
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged>;
+
+    /// What the packets so far turned out to be, if that is something that is not decoded here.
+    fn turned_out(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Gives what is left behind the last packet, which may be nothing.
     fn finish(&mut self, pcm: &mut Pcm) {
@@ -72,6 +79,8 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
         }
         Codec::Pcm(sample, rate, speakers) => Ok(Box::new(pcm::PcmDecoder::new(*sample, *rate, speakers))),
         Codec::Adpcm(settings) => Ok(Box::new(adpcm::AdpcmDecoder::new(settings))),
+        Codec::Amr(band) => Ok(Box::new(amr::AmrDecoder::new(*band)?)),
+        Codec::Dts => Ok(Box::new(dts::DtsDecoder::default())),
         Codec::Wma(settings) => Ok(Box::new(wma::WmaDecoder::new(settings)?)),
         Codec::Symphonia(params) if MPEG_AUDIO.contains(&params.codec) => {
             Ok(Box::new(symphonia_codecs::MpegAudio::new()))

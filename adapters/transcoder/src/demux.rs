@@ -14,11 +14,13 @@ use crate::tags::Tags;
 mod ac3;
 mod adts;
 mod aiff;
+mod amr;
+mod asf;
 mod au;
 mod avi;
 mod caf;
-mod asf;
 mod comments;
+mod dts;
 mod es;
 mod flac;
 mod flv;
@@ -177,7 +179,9 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::Matroska => matroska::open(input),
         Container::Adts => adts::open(input),
         Container::Ac3 => ac3::open(input),
+        Container::Amr => amr::open(input),
         Container::Asf => asf::open(input),
+        Container::Dts => dts::open(input),
         Container::Ogg => ogg::open(input),
         Container::Mp3 => mpeg::open(input),
         Container::Wav | Container::W64 => wave::open(input),

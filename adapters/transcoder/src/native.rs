@@ -308,6 +308,9 @@ impl Run<'_> {
     }
 
     fn mostly_lost(&self) -> TranscodeError {
+        if let Some(name) = self.decoder.turned_out().filter(|_| self.decoded == 0) {
+            return TranscodeError::UnsupportedCodec { name: name.to_owned() };
+        }
         let detail = format!("{} of {} packets could not be decoded", self.lost, self.lost + self.decoded);
         let detail = if self.lost == 0 { "its audio track is empty".to_owned() } else { detail };
         TranscodeError::Corrupt { detail }

@@ -5,6 +5,8 @@
 
 pub(crate) mod ts;
 
+use crate::codec::dts;
+
 /// How many of a file's first bytes [`sniff`] wants to see. Fewer are fine if the file has no more.
 pub const SNIFF_BYTES: usize = 64 * 1024;
 
@@ -44,8 +46,12 @@ pub enum Container {
     MpegTs,
     /// MPEG program stream: MPG, VOB, the DAT of Video CDs.
     MpegPs,
+    /// AMR or AMR-WB frames.
+    Amr,
     /// ASF: WMV and WMA.
     Asf,
+    /// DTS frames, also in `.dtshd` files.
+    Dts,
     /// Something that is not read, by its usual short name; `unknown` when nothing is recognised.
     Unsupported(&'static str),
 }
@@ -71,7 +77,9 @@ impl Container {
             Self::Ac3 => "ac3",
             Self::MpegTs => "mpegts",
             Self::MpegPs => "mpegps",
+            Self::Amr => "amr",
             Self::Asf => "asf",
+            Self::Dts => "dts",
             Self::Unsupported(name) => name,
         }
     }
@@ -153,6 +161,13 @@ fn magic(head: &[u8]) -> Option<Container> {
     if tag(0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11") {
         return Some(Container::Asf);
     }
+    if tag(0, b"DTSHDHDR") || dts::Frame::parse(head).is_some() {
+        return Some(Container::Dts);
+    }
+    // Files of several channels begin otherwise.
+    if tag(0, b"#!AMR\n") || tag(0, b"#!AMR-WB\n") {
+        return Some(Container::Amr);
+    }
     if tag(0, b"fLaC") {
         return Some(Container::Flac);
     }
@@ -183,7 +198,7 @@ fn magic(head: &[u8]) -> Option<Container> {
         .or_else(|| has_packs(head).then_some(Container::MpegPs))
 }
 
-const SIGNATURES: [(&[u8], &str); 40] = [
+const SIGNATURES: &[(&[u8], &str)] = &[
     (b"\x00\x00\x01\xb3", "mpegvideo"),
     (b"\x00\x00\x00\x01\x67", "h264"),
     (b"\x00\x00\x00\x01\x40\x01", "hevc"),
@@ -200,11 +215,6 @@ const SIGNATURES: [(&[u8], &str); 40] = [
     (b"tBaK", "tak"),
     (b"OFR ", "optimfrog"),
     (b"MThd", "midi"),
-    (b"\x7f\xfe\x80\x01", "dts"),
-    (b"\xfe\x7f\x01\x80", "dts"),
-    (b"\x1f\xff\xe8\x00", "dts"),
-    (b"\xff\x1f\x00\xe8", "dts"),
-    (b"DTSHDHDR", "dtshd"),
     (b"ADIF", "adif"),
     (b"DKIF", "ivf"),
     (b"YUV4MPEG2", "yuv4mpeg"),

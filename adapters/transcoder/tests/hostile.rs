@@ -379,3 +379,26 @@ fn crumbs_and_absurd_sizes_of_avi_and_flv_take_no_memory() {
         let _ = assert_small(&[&flv[..], &crumb.repeat(1_000_000)].concat(), 16 * MIB);
     }
 }
+
+/// An object of ASF's header.
+fn asf_object(kind: u128, body: &[u8]) -> Vec<u8> {
+    let mut kind = kind.to_be_bytes();
+    kind[..4].reverse();
+    kind[4..6].reverse();
+    kind[6..8].reverse();
+    [&kind[..], &(body.len() as u64 + 24).to_le_bytes(), body].concat()
+}
+
+#[test]
+fn thousands_of_streams_in_asf_are_not_kept() {
+    const AUDIO: u128 = 0xf8699e40_5b4d_11cf_a8fd_00805f5c442b;
+    let kind = &asf_object(AUDIO, &[])[..16];
+    let format = [&[0x61, 1, 2, 0, 0x44, 0xac, 0, 0, 0, 64, 0, 0, 0, 4, 16, 0, 0, 0][..]].concat();
+    let stream = [kind, &[0; 24], &[18, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0], &format].concat();
+    let stream = asf_object(0xb7dc0791_a9b7_11cf_8ee6_00c00c205365, &stream);
+    let data = asf_object(0x75b22636_668e_11cf_a6d9_00aa0062ce6c, &[0; 26]);
+    let head = asf_object(0x75b22630_668e_11cf_a6d9_00aa0062ce6c, &[2, 0, 0, 0, 1, 2]);
+    let file = [head, stream.repeat(9000), data].concat();
+    let err = assert_small(&file, 16 * MIB).unwrap_err();
+    assert!(matches!(err, TranscodeError::Corrupt { .. }), "{err}");
+}

@@ -341,6 +341,14 @@ matrix! {
         untold(cell("a.asf", "-c:a mp2 -b:a 384k", 44_100, 2, "mp2", 30.0), 66 * 1152 - 74_970),
         untold(cell("a.asf", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
     ];
+    // Whole frames of 512 samples.
+    dts: [
+        untold(cell("a.dts", "-c:a dca -strict -2", 44_100, 2, "dts", 30.0), 147 * 512 - 74_970),
+        untold(cell("a.dts", "-c:a dca -strict -2", 48_000, 1, "dts", 30.0), 160 * 512 - 81_600),
+        untold(cell("a.dts", "-c:a dca -strict -2 -channel_layout 5.1(side)", 48_000, 6, "dts", 20.0), 160 * 512 - 81_600),
+        untold(cell("a.mkv", "-c:a dca -strict -2", 48_000, 2, "dts", 30.0), 160 * 512 - 81_600),
+        untold(cell("a.mp4", "-c:a dca -strict -2", 48_000, 2, "dts", 30.0), 160 * 512 - 81_600),
+    ];
     adts: [
         untold(cell("a.aac", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
     ];

@@ -101,7 +101,7 @@ impl Unfinished {
     fn append(&mut self, packet: &[u8], from: usize, count: usize) {
         let mut bits = Bits::new(packet, from);
         for _ in 0..count {
-            if self.end % 8 == 0 {
+            if self.end.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             if let Some(last) = self.bytes.last_mut().filter(|_| bits.flag()) {

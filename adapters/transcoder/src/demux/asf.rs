@@ -210,7 +210,7 @@ impl Asf<'_> {
         self.given = at;
     }
 
-    /// Takes a payload of small media objects apart: each has its size in front, in a byte (5.2.3.3).
+    /// Takes a payload of small media objects apart: each has its size in front, in a byte (5.2.3).
     fn take_several(&mut self, payload: &Payload, time: u32, step: u8) -> Result<(), TranscodeError> {
         self.object.number = None;
         let length = (payload.data.end - payload.data.start).min(LARGEST_PACKET);
@@ -268,7 +268,7 @@ impl Asf<'_> {
 }
 
 impl Spread {
-    /// Puts the chunks of an object back into their order (9.6: "audio spread").
+    /// Puts the chunks of an object back into their order ("audio spread").
     fn undo(self, data: &mut Vec<u8>) {
         let (span, packet, chunk) = (usize::from(self.span), usize::from(self.packet), usize::from(self.chunk));
         if data.len() != span * packet {

@@ -82,7 +82,7 @@ impl Format {
             Kind::Adts => Codec::Adts,
             Kind::Latm => Codec::Latm,
             Kind::Ac3 => Codec::Ac3,
-            Kind::Dts => Codec::Unsupported,
+            Kind::Dts => Codec::Dts,
             Kind::BlurayPcm | Kind::DvdPcm | Kind::Aes3 => self.pcm.clone().map_or(Codec::Unsupported, Codec::DiscPcm),
             Kind::Opus(code) => OpusHead::of_transport_stream(code).map_or(Codec::Unsupported, Codec::Opus),
         }

@@ -123,6 +123,7 @@ impl<'b> WaveFormat<'b> {
             0x2000 => ("ac3", (Codec::Ac3, Packing::Ac3)),
             0x0160 => ("wmav1", self.wma(1, self.extra.get(2..4))),
             0x0161 => ("wmav2", self.wma(2, self.extra.get(4..6))),
+            0x0008 | 0x2001 => ("dts", (Codec::Dts, Packing::Packets)),
             0x566f => ("vorbis", (Codec::vorbis(self.extra), Packing::Packets)),
             0xf1ac => ("flac", (self.flac(), Packing::Packets)),
             0x704f => ("opus", (self.opus(), Packing::Packets)),
@@ -236,7 +237,6 @@ impl<'b> WaveFormat<'b> {
 /// The name of a codec that is not decoded (RFC 2361, and what `mmreg.h` has beyond it).
 fn unsupported(tag: u16) -> Option<&'static str> {
     Some(match tag {
-        0x0008 | 0x2001 => "dts",
         0x000a => "wmavoice",
         0x0011 => "adpcm_ima_wav",
         0x0014 | 0x0040 | 0x0045 | 0x0064 | 0xa105 => "adpcm_g726",

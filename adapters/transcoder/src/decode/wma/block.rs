@@ -133,10 +133,10 @@ pub(super) fn read(
         return Err(Damaged);
     }
     let level_bits = match gain {
-        ..15 => 13,
-        ..32 => 12,
-        ..40 => 11,
-        ..45 => 10,
+        0..15 => 13,
+        15..32 => 12,
+        32..40 => 11,
+        40..45 => 10,
         _ => 9,
     };
     for (n, channel) in channels.iter_mut().enumerate() {

@@ -105,7 +105,7 @@ pub(super) struct Spread {
 }
 
 impl Spread {
-    /// Reads the error correction data of a stream (9.6); `None` when nothing is strewn.
+    /// Reads the error correction data of a stream; `None` when nothing is strewn.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let &[span, p0, p1, c0, c1, ..] = bytes else { return None };
         let (packet, chunk) = (u16::from_le_bytes([p0, p1]), u16::from_le_bytes([c0, c1]));

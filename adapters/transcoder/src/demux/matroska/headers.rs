@@ -259,7 +259,8 @@ impl Fields<'_> {
             "A_TRUEHD" => ("truehd", Codec::Unsupported),
             "A_MS/ACM" => return self.acm(),
             old if old.starts_with("A_AC3/") => ("ac3", Codec::Ac3),
-            old if old.starts_with("A_DTS") => ("dts", Codec::Unsupported),
+            "A_DTS/EXPRESS" => ("dts_express", Codec::Unsupported),
+            hd if hd.starts_with("A_DTS") => ("dts", Codec::Dts),
             other => return (other.trim_start_matches("A_").to_ascii_lowercase(), Codec::Unsupported),
         };
         (name.to_owned(), codec)

@@ -5,6 +5,7 @@ use symphonia::core::codecs::audio::well_known::*;
 
 use super::boxes::{inner, u16_at, u32_at, u64_at};
 use crate::audio::{Speaker, layout, wave_order};
+use crate::codec::amr::Band;
 use crate::codec::pcm::{Order, Sample};
 use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
 use crate::demux::waveformat::WaveFormat;
@@ -108,8 +109,10 @@ impl Entry {
         if let Codec::Adpcm(adpcm) = &entry.codec {
             entry.block = Some((adpcm.samples_per_block() as u64, adpcm.block as u64));
         }
-        if let Codec::Opus(head) = &entry.codec {
-            (entry.rate, entry.channels) = (48_000, head.channels.into());
+        match &entry.codec {
+            Codec::Opus(head) => (entry.rate, entry.channels) = (48_000, head.channels.into()),
+            Codec::Amr(band) => (entry.rate, entry.channels) = (band.rate(), 1),
+            _ => {}
         }
         if let Codec::Ac3 = entry.codec {
             entry.channels = ac3_channels(&fields).unwrap_or(entry.channels);
@@ -143,6 +146,9 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
         }
         b"alac" => full_box(b"alac").map_or(Codec::Unsupported, |c| Codec::with_settings(CODEC_ID_ALAC, c)),
         b"fLaC" => full_box(b"dfLa").map_or(Codec::Unsupported, Codec::flac),
+        b"dtsc" | b"dtsh" | b"dtsl" => Codec::Dts,
+        b"samr" => Codec::Amr(Band::Narrow),
+        b"sawb" => Codec::Amr(Band::Wide),
         b"wma " | b"owma" => match fields.find(b"wfex").and_then(WaveFormat::parse) {
             Some(format) => {
                 let (name, codec, _) = format.codec();
@@ -180,7 +186,8 @@ fn mpeg4(object: u8, settings: &[u8], rate: u32, channels: u16) -> (String, Code
         0x69 | 0x6b => ("mp3", mpeg_audio()),
         0xa5 => ("ac3", Codec::Ac3),
         0xa6 => ("eac3", Codec::Ac3),
-        0xa9..=0xac => ("dts", Codec::Unsupported),
+        0xa9..=0xab => ("dts", Codec::Dts),
+        0xac => ("dts_express", Codec::Unsupported),
         0xdd => ("vorbis", Codec::vorbis(settings)),
         other => return (format!("mpeg-4 object 0x{other:02x}"), Codec::Unsupported),
     };
@@ -290,7 +297,9 @@ fn name(kind: [u8; 4]) -> String {
         b"ac-3" | b"sac3" => "ac3",
         b"ec-3" => "eac3",
         b"ac-4" => "ac4",
-        b"dtsc" | b"dtsh" | b"dtsl" | b"dtse" | b"dtsx" => "dts",
+        b"dtsc" | b"dtsh" | b"dtsl" => "dts",
+        b"dtse" => "dts_express",
+        b"dtsx" => "dts_x",
         b"samr" => "amr_nb",
         b"sawb" => "amr_wb",
         b"mlpa" => "truehd",
