@@ -299,7 +299,9 @@ impl Run<'_> {
     /// Of a damaged file that says how long it is, a moment of sound is no result that anybody wants, and nobody would
     /// look for what is missing behind "done". More than that is what could be saved of a file that was cut off.
     fn check_share(&self, is_damaged: bool) -> Result<(), TranscodeError> {
-        let Some(duration) = self.track.info.duration.filter(|_| is_damaged || self.lost > 0) else { return Ok(()) };
+        let is_whole = self.part.1.is_infinite();
+        let wanted = self.track.info.duration.filter(|_| is_whole && (is_damaged || self.lost > 0));
+        let Some(duration) = wanted else { return Ok(()) };
         if self.heard >= LEAST_SECONDS || self.heard >= duration * LEAST_SHARE {
             return Ok(());
         }
@@ -348,17 +350,17 @@ impl Run<'_> {
         if self.lost > self.decoded.saturating_add(MOST_LOST) {
             return Err(self.mostly_lost());
         }
-        self.hear(packet, reporter)
+        self.hear(packet, is_sound, reporter)
     }
 
     /// What the decoder has kept to itself so far.
     fn finish(&mut self, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
         guarded(|| self.decoder.finish(&mut self.pcm))?;
-        self.hear(&Packet::default(), reporter)
+        self.hear(&Packet::default(), true, reporter)
     }
 
-    /// Encodes what a packet was decoded to, as far as it is heard.
-    fn hear(&mut self, packet: &Packet, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
+    /// Encodes what a packet was decoded to, as far as it is heard. `is_sound`: it is no silence in the place of sound.
+    fn hear(&mut self, packet: &Packet, is_sound: bool, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
         if self.pcm.rate == 0 {
             return Ok(());
         }
