@@ -15,7 +15,9 @@ use microserve_transcoder::NativeTranscoder;
 const TIMES: usize = 500;
 
 fn main() -> ExitCode {
-    if let Some(done) = microserve_sandbox::child(|_, _| Ok(Box::new(NativeTranscoder::default()))) {
+    if let Some(done) =
+        microserve_sandbox::child(|_, cores| Ok(Box::new(NativeTranscoder::default().with_cores(cores))))
+    {
         return done;
     }
     let (plain, sandboxed) = (NativeTranscoder::default(), Sandboxed::new("native", Mode::BestEffort).unwrap());

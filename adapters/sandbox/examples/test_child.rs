@@ -1,7 +1,7 @@
 //! The program whose children the tests are about: good transcoders, and such as have been taken over by a file.
 //!
 //! Started with the argument `parent` and words, it is a parent itself, which can be killed.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::disallowed_methods, reason = "test code")]
 #![allow(unsafe_code, reason = "a program that was taken over keeps to no rules")]
 
 use std::fs::File;
@@ -22,7 +22,7 @@ use microserve_transcoder::NativeTranscoder;
 fn main() -> ExitCode {
     let child = microserve_sandbox::child(|words, cores| match words {
         "fake" => Ok(Box::new(FakeTranscoder)),
-        "native" => Ok(Box::new(NativeTranscoder::default())),
+        "native" => Ok(Box::new(NativeTranscoder::default().with_cores(cores))),
         "none" => Err("there is none".into()),
         _ => Ok(Box::new(Hostile { words: words.to_owned(), cores })),
     });

@@ -75,6 +75,8 @@ fn crashes_are_told_from_answers() {
     // Where it panicked is said, and not with what words: they may be the file's.
     let err = run(&sandboxed("crash panic")).unwrap_err().to_string();
     assert!(err.contains("it panicked, having said: panicked at ") && !err.contains("secret"), "{err}");
+    let err = run(&sandboxed("crash null")).unwrap_err().to_string();
+    assert_eq!(err, "the transcoder crashed: it was ended by signal 11");
     assert_eq!(code_of("none", limits()).0, "internal");
 }
 
@@ -157,4 +159,21 @@ fn cores_are_shared_and_come_back_from_the_dead() {
         let all: Vec<_> = std::iter::from_fn(|| cores.try_take()).collect();
         assert_eq!(all.len(), 3, "{how}: all are there again");
     }
+}
+
+#[test]
+fn eight_threads_find_room_in_the_memory_of_one_job() {
+    let (cores, seconds) = (Cores::new(8), 180);
+    let native = sandboxed("native").with_cores(cores.clone());
+    let (go_on, mut mp3) = (&mut |_| ControlFlow::Continue(()), Cursor::new(Vec::new()));
+    let (mut source, options) = (Cursor::new(wav(2, 44_100 * seconds)), Options::default());
+    let mut most = 0;
+    let made = native.transcode(&mut source, &mut mp3, &options, &mut |progress| {
+        let idle: Vec<_> = std::iter::from_fn(|| cores.try_take()).collect();
+        most = most.max(8 - idle.len());
+        go_on(progress)
+    });
+    assert_eq!(made.unwrap().samples, 44_100 * u64::from(seconds));
+    assert!(most > 1, "it was on one thread alone");
+    println!("{most} threads at most");
 }

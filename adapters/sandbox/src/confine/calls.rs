@@ -105,8 +105,10 @@ fn allowed(link: RawFd) -> Result<Rules, seccompiler::Error> {
     let harmless = (libc::MAP_FIXED | libc::MAP_NORESERVE | libc::MAP_STACK) as u64;
     let me = u64::from(std::process::id());
     let descriptor = |fd: RawFd| Rule::new().is(0, u64::from(fd.unsigned_abs()));
-    // What C libraries keep for themselves; handlers of any other could outlive a limit (SIGXCPU).
-    let internal = (32..=34).map(|signal| Rule::new().is(0, signal)).collect();
+    // What C libraries keep for themselves, and what Rust's own handler gives up so that a crash is seen to be one.
+    // A handler of any other signal could outlive a limit (SIGXCPU).
+    let faults = [libc::SIGBUS, libc::SIGSEGV].map(|signal| u64::from(signal.unsigned_abs()));
+    let internal = (32..=34).chain(faults).map(|signal| Rule::new().is(0, signal)).collect();
     let rules_of = [
         (libc::SYS_rt_sigaction, internal),
         (libc::SYS_read, vec![descriptor(link)]),
