@@ -31,7 +31,7 @@ pub(crate) enum Task {
     /// Say how you are confined, and end.
     Nothing,
     Probe,
-    Transcode(Options),
+    Transcode(Box<Options>),
 }
 
 /// What came of it.

@@ -263,7 +263,7 @@ impl Transcoder for Sandboxed {
         options: &Options,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Transcoded, TranscodeError> {
-        match self.run(Task::Transcode(options.clone()), World::new(source, Some(sink), Some(progress)))? {
+        match self.run(Task::Transcode(Box::new(options.clone())), World::new(source, Some(sink), Some(progress)))? {
             Outcome::Made(made) => plausible(made).ok_or_else(nonsense),
             _ => Err(nonsense()),
         }
