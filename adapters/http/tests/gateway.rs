@@ -15,7 +15,7 @@ use axum::routing::get;
 use common::{Answer, World, add_account, answer, file, login, option, request, upload, wav};
 use microserve_core::account::AccountId;
 use microserve_core::job::{JobStore, Policy};
-use microserve_core::transcode::{Channels, Quality;
+use microserve_core::transcode::{Channels, Quality};
 use microserve_core::{Shutdown, SystemClock};
 use microserve_http::{Check, Checks, Ops};
 

@@ -10,7 +10,8 @@ use microserve_testkit::media::{self, Sample};
 
 /// The folders whose containers are read.
 const FOLDERS: &[&str] = &[
-    "aac", "ac3", "aiff", "amr", "asf", "avi", "dtshd", "eac3", "flac", "flv", "matroska", "mp3", "mp4", "mpeg", "mpegts", "ogg", "wav",
+    "aac", "ac3", "aiff", "amr", "asf", "avi", "dtshd", "eac3", "flac", "flv", "matroska", "mp3", "mp4", "mpeg",
+    "mpegts", "ogg", "wav",
 ];
 
 /// Codecs that are not decoded, in ffprobe's words.
