@@ -323,7 +323,8 @@ matrix! {
         untold(cell("a.m2ts", "-c:a pcm_bluray", 48_000, 2, "pcm_bluray", 40.0), 120),
         untold(cell("a.m2ts", "-c:a pcm_bluray -sample_fmt s32", 48_000, 1, "pcm_bluray", 40.0), 120),
         untold(cell("a.m2ts", "-c:a pcm_bluray", 48_000, 6, "pcm_bluray", 20.0), 120),
-        untold(cell("a.m2ts", "-c:a pcm_bluray", 48_000, 8, "pcm_bluray", 20.0), 120),
+        // Of 24 bits and eight channels, ffmpeg 5.1 writes the lower ones.
+        cell("a.m2ts", "-c:a pcm_bluray -sample_fmt s16", 48_000, 8, "pcm_bluray", 20.0),
     ];
     program_streams: [
         untold(cell("a.mpg", "-c:a mp2 -b:a 256k", 44_100, 2, "mp2", 25.0), mpeg_frames(44_100, 0, 1152)),

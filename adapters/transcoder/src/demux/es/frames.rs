@@ -158,3 +158,39 @@ impl Frames {
         Cut { head, packet: Packet { data, ..Packet::default() }, mark }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Frames, Kind, Mark};
+
+    #[test]
+    fn a_frame_that_is_damaged_is_dropped_and_keeps_no_time() {
+        let mut frame = vec![0; 417];
+        frame[..4].copy_from_slice(&[0xff, 0xfb, 0x90, 0x00]);
+        let mark = |time| Some(Mark { time, broken: false });
+        let mut frames = Frames::new(Kind::Mpeg);
+        let mut times = Vec::new();
+        let mut take = |frames: &mut Frames| {
+            while let Some(cut) = frames.next() {
+                assert_eq!(cut.packet.data, frame);
+                times.push(cut.mark.map(|mark| mark.time));
+            }
+        };
+        frames.begin(mark(1));
+        frames.push(&frame);
+        frames.push(&frame);
+        take(&mut frames);
+        frames.begin(mark(2));
+        frames.push(&frame[..200]);
+        take(&mut frames);
+        frames.lost();
+        frames.push(&frame[250..]);
+        frames.push(&frame);
+        take(&mut frames);
+        frames.begin(mark(3));
+        frames.push(&frame);
+        frames.finish();
+        take(&mut frames);
+        assert_eq!(times, [Some(1), None, None, Some(3)]);
+    }
+}
