@@ -255,6 +255,7 @@ matrix! {
         untold(cell("a.avi", "-c:a aac -b:a 192k", 44_100, 2, "aac", 30.0), aac_frames(44_100)),
         untold(cell("a.avi", "-c:a aac -b:a 448k", 48_000, 6, "aac", 20.0), aac_frames(48_000)),
         untold(cell("a.avi", "-c:a libvorbis -q:a 8", 44_100, 2, "vorbis", 25.0), 486),
+        untold(cell("a.avi", "-c:a ac3 -b:a 448k", 48_000, 6, "ac3", 20.0), 1344),
         cell("a.avi", "-c:a flac -strict -2", 44_100, 2, "flac", 40.0),
         cell("a.avi", "-c:a pcm_s16le", 44_100, 2, "pcm_s16le", 40.0),
         cell("a.avi", "-c:a pcm_u8", 8_000, 1, "pcm_u8", 25.0),

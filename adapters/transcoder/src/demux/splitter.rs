@@ -111,7 +111,7 @@ impl Splitter {
                 self.known = Some(head);
                 return head.size;
             }
-            if behind.len() < self.header() && !is_edge {
+            if behind.len() < self.header() {
                 return 0;
             }
             self.done += 1;
@@ -140,16 +140,14 @@ impl Splitter {
     }
 
     fn head(&self, bytes: &[u8]) -> Option<Head> {
-        if self.packing == Packing::Adts {
-            let header = adts::Header::parse(*bytes.first_chunk()?)?;
-            return Some(Head { size: usize::try_from(header.size).ok()?, kind: Kind::Adts(header.kind) });
+        match self.packing {
+            Packing::Adts => {
+                let header = adts::Header::parse(*bytes.first_chunk()?)?;
+                Some(Head { size: usize::try_from(header.size).ok()?, kind: Kind::Adts(header.kind) })
+            }
+            Packing::Ac3 => ac3::frame(bytes).map(|frame| Head { size: frame.size, kind: Kind::Ac3(frame) }),
+            _ => mpeg::frame(bytes).map(|frame| Head { size: frame.size, kind: Kind::Mpeg(frame) }),
         }
-        if self.packing == Packing::Ac3 {
-            let frame = ac3::frame(bytes)?;
-            return Some(Head { size: frame.size, kind: Kind::Ac3(frame) });
-        }
-        let frame = mpeg::frame(bytes)?;
-        Some(Head { size: frame.size, kind: Kind::Mpeg(frame) })
     }
 }
 

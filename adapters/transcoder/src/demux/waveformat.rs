@@ -50,12 +50,9 @@ const STANDS_FOR_TAG: [[u8; 14]; 2] = [
     [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71],
     [0, 0, 0x21, 0x07, 0xd3, 0x11, 0x86, 0x44, 0xc8, 0xc1, 0xca, 0, 0, 0],
 ];
-/// Sub-formats of Dolby's and others' that stand for no tag.
-const SUB_FORMATS: [([u8; 16], &str); 3] = [
-    ([0x2c, 0x80, 0x6d, 0xe0, 0x46, 0xdb, 0xcf, 0x11, 0xb4, 0xd1, 0, 0x80, 0x5f, 0x6c, 0xbb, 0xea], "ac3"),
-    ([0xaf, 0x87, 0xfb, 0xa7, 0x02, 0x2d, 0xfb, 0x42, 0xa4, 0xd4, 0x05, 0xcd, 0x93, 0x84, 0x3b, 0xdd], "eac3"),
-    ([0x2b, 0x80, 0x6d, 0xe0, 0x46, 0xdb, 0xcf, 0x11, 0xb4, 0xd1, 0, 0x80, 0x5f, 0x6c, 0xbb, 0xea], "mp2"),
-];
+/// Dolby's sub-formats, which stand for no tag.
+const AC3: [u8; 16] = [0x2c, 0x80, 0x6d, 0xe0, 0x46, 0xdb, 0xcf, 0x11, 0xb4, 0xd1, 0, 0x80, 0x5f, 0x6c, 0xbb, 0xea];
+const EAC3: [u8; 16] = [0xaf, 0x87, 0xfb, 0xa7, 0x02, 0x2d, 0xfb, 0x42, 0xa4, 0xd4, 5, 0xcd, 0x93, 0x84, 0x3b, 0xdd];
 
 impl<'b> WaveFormat<'b> {
     /// Reads the structure, or one of its older and shorter forms.
@@ -110,7 +107,6 @@ impl<'b> WaveFormat<'b> {
         if let Some(sound) = self.samples() {
             return sound;
         }
-        let none = (Codec::Unsupported, Packing::Packets);
         let (name, (codec, packing)) = match self.tag {
             0x0002 => ("adpcm_ms", self.adpcm(AdpcmKind::Microsoft(self.coefficients()))),
             0x0011 if self.bits == 4 => ("adpcm_ima_wav", self.adpcm(AdpcmKind::ImaWav)),
@@ -127,10 +123,11 @@ impl<'b> WaveFormat<'b> {
             0x566f => ("vorbis", (Codec::vorbis(self.extra), Packing::Packets)),
             0xf1ac => ("flac", (self.flac(), Packing::Packets)),
             0x704f => ("opus", (self.opus(), Packing::Packets)),
+            0 if self.sub_format == Some(AC3) => ("ac3", (Codec::Ac3, Packing::Ac3)),
+            0 if self.sub_format == Some(EAC3) => ("eac3", (Codec::Ac3, Packing::Packets)),
             tag => {
-                let known = self.sub_format.and_then(|id| SUB_FORMATS.iter().find(|(known, _)| *known == id));
-                let name = known.map(|(_, name)| *name).filter(|_| tag == 0).or_else(|| unsupported(tag));
-                return (name.map_or_else(|| format!("wave format 0x{tag:04x}"), str::to_owned), none.0, none.1);
+                let name = unsupported(tag).map_or_else(|| format!("wave format 0x{tag:04x}"), str::to_owned);
+                return (name, Codec::Unsupported, Packing::Packets);
             }
         };
         (name.to_owned(), codec, packing)
@@ -335,7 +332,7 @@ mod tests {
             assert!(found == name && !codec.is_supported());
         }
         assert_eq!(named(&format(0x1234, 1, 1, 8, &[])).0, "wave format 0x1234");
-        let dolby = [&[0; 6][..], &SUB_FORMATS[0].0].concat();
+        let dolby = [&[0; 6][..], &AC3].concat();
         assert_eq!(named(&format(EXTENSIBLE, 6, 1, 0, &dolby)).0, "ac3");
     }
 

@@ -188,6 +188,7 @@ impl Stream {
         let is = |frame: u64| samples == frame * u64::from(self.rate);
         match self.track.codec {
             Codec::Aac(_) | Codec::Adts => is(1024) || is(960) || is(2048) || is(1920),
+            Codec::Ac3 => is(1536),
             _ if self.packing == Packing::Mpeg => is(if format.rate < 32_000 { 576 } else { 1152 }) || is(1152),
             _ => self.rate > 0,
         }

@@ -106,10 +106,16 @@ impl Clock {
     pub(super) fn after(&self, time: u32) -> i64 {
         const WRAP: u32 = 1 << 24;
         let Some(last) = self.last else { return i64::from(time) };
-        // Writers that know nothing of the upper eight bits start again from zero.
-        let short = last < WRAP && time < WRAP && last - last.min(time) > WRAP / 2;
-        let passed = if short { (time + WRAP - last).cast_signed() } else { time.wrapping_sub(last).cast_signed() };
-        self.now.saturating_add(i64::from(passed))
+        let is_short = last < WRAP && time < WRAP;
+        let passed = i64::from(time.wrapping_sub(last).cast_signed());
+        // Writers that know nothing of the upper eight bits start again from zero, around which tags may be mixed up.
+        let wrap = match passed {
+            _ if !is_short => 0,
+            back if back < -i64::from(WRAP / 2) => i64::from(WRAP),
+            on if on > i64::from(WRAP / 2) && self.now >= i64::from(WRAP) => -i64::from(WRAP),
+            _ => 0,
+        };
+        self.now.saturating_add(passed + wrap)
     }
 }
 
