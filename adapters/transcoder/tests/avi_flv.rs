@@ -32,8 +32,11 @@ fn chunk(id: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [id, &(body.len() as u32).to_le_bytes()[..], body, padding].concat()
 }
 
+/// Names and bodies of chunks.
+type Chunks = Vec<([u8; 4], Vec<u8>)>;
+
 /// An AVI that ffmpeg wrote: what is before the chunks of its sound and pictures, and the chunks.
-fn taken_apart(avi: &[u8]) -> (Vec<u8>, Vec<([u8; 4], Vec<u8>)>) {
+fn taken_apart(avi: &[u8]) -> (Vec<u8>, Chunks) {
     let start = avi.windows(4).position(|four| four == b"movi").unwrap() + 4;
     let (head, mut rest) = avi.split_at(start);
     let mut chunks = Vec::new();
@@ -235,7 +238,7 @@ fn opus_in_flv_is_decoded() {
         let mut packets = packets.borrow_mut();
         let count = usize::from(page[26]);
         let mut at = 27 + count;
-        for length in page[27..27 + count].to_vec() {
+        for &length in &page[27..27 + count] {
             let packet = packets.last_mut().unwrap();
             packet.extend(&page[at..at + usize::from(length)]);
             at += usize::from(length);
