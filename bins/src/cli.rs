@@ -48,7 +48,7 @@ enum Command {
     Jobs(Box<jobs::Jobs>),
     DeadLetters(Box<dead_letters::DeadLettersArgs>),
     /// Turn a video or audio file into an MP3, without any server
-    Convert(convert::Convert),
+    Convert(Box<convert::Convert>),
     /// Say what is in a file and whether it can be converted
     Probe(probe::Probe),
     /// Show the whole way with curl: a server in a temporary folder, log in, upload, mail, download

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::http::{HeaderMap, header};
 use futures_util::stream::{self, Stream, StreamExt};
 use microserve_core::blob::ByteStream;
+use microserve_core::transcode::Asked;
 use multer::{Field, Multipart};
 
 use crate::problem::{Code, Problem};

@@ -14,6 +14,7 @@ use microserve_core::BoxError;
 use microserve_core::download::DownloadError;
 use microserve_core::job::{ChangeError, JobError};
 use microserve_core::login::LoginError;
+use microserve_core::transcode::InvalidOption;
 use microserve_core::upload::UploadError;
 use serde::Serialize;
 

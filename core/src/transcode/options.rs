@@ -347,7 +347,7 @@ fn time(name: &str, value: &str) -> Result<f64, InvalidOption> {
     let parts: Vec<&str> = value.split(':').collect();
     let is_number = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit() || c == '.');
     let seconds = parts.iter().try_fold(0.0, |sum, part| {
-        let number = part.parse::<f64>().ok().filter(|_| is_number(&part))?;
+        let number = part.parse::<f64>().ok().filter(|_| is_number(part))?;
         Some(sum * 60.0 + number)
     });
     match seconds.filter(|seconds| parts.len() <= 3 && *seconds <= 1e6) {
