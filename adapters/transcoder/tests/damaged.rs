@@ -183,24 +183,8 @@ fn codecs_that_are_not_decoded_are_named() {
 
 #[test]
 fn a_decodable_track_is_taken_before_one_that_is_not() {
-    let two = [
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=duration=1",
-        "-map",
-        "0",
-        "-map",
-        "0",
-        "-c:a:0",
-        "dca",
-        "-strict",
-        "-2",
-        "-ar",
-        "48000",
-        "-c:a:1",
-        "aac",
-    ];
+    let sound = ["-f", "lavfi", "-i", "sine=duration=1:sample_rate=48000", "-map", "0", "-map", "0", "-ac", "2"];
+    let two = [&sound[..], &["-c:a:0", "truehd", "-strict", "-2", "-c:a:1", "aac"]].concat();
     let made = convert_bytes(&std::fs::read(media::make("two.mkv", &two)).unwrap()).unwrap();
     assert_eq!((made.source.chosen, made.source.audio().unwrap().codec.as_str()), (Some(1), "aac"));
 }
