@@ -17,7 +17,8 @@
 //!     if let Some(done) = microserve_sandbox::child(|_words, _cores| Ok(Box::new(FakeTranscoder))) {
 //!         return done;
 //!     }
-//!     match Sandboxed::new("fake", Mode::Strict).map(|sandboxed| sandboxed.probe(&mut std::io::Cursor::new(b"…".to_vec()))) {
+//!     let mut video = std::io::Cursor::new(b"RIFF".to_vec());
+//!     match Sandboxed::new("fake", Mode::Strict).map(|sandboxed| sandboxed.probe(&mut video)) {
 //!         Ok(_) => ExitCode::SUCCESS,
 //!         Err(_) => ExitCode::FAILURE,
 //!     }

@@ -54,9 +54,6 @@ fn sound_that_starts_late_is_late_in_the_mp3() {
         ("late-flac.mkv", "-c:v mpeg4 -c:a flac"),
         ("late.webm", "-c:v libvpx -deadline realtime -c:a libopus -b:a 192k"),
         ("late-vorbis.webm", "-c:v libvpx -deadline realtime -c:a libvorbis -q:a 8"),
-        ("late.ogv", "-c:v libtheora -c:a libvorbis -q:a 8"),
-        ("late-opus.ogv", "-c:v libtheora -c:a libopus -b:a 192k"),
-        ("late-flac.ogv", "-c:v libtheora -c:a flac"),
     ] {
         for late_by in ["0.3", "0.777"] {
             let file = late(name, args, 48_000, late_by);
