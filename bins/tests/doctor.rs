@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use bson::doc;
 use common::exe;
-use microserve_testkit::server::{add_user, free_port};
+use microserve_testkit::port::free_port;
+use microserve_testkit::server::add_user;
 use microserve_testkit::servers::{mariadb, mongodb, rabbitmq};
 use microserve_testkit::smtp::{Mode, Sink};
 use serde_json::Value;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use microserve_testkit::server::free_port;
+use microserve_testkit::port::free_port;
 
 const AUTH: &str = env!("CARGO_BIN_EXE_microserve-auth");
 const GATEWAY: &str = env!("CARGO_BIN_EXE_microserve-gateway");

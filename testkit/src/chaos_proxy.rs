@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::server::free_port;
+use crate::port::free_port;
 
 /// How soon a connection notices a new fault.
 const TICK: Duration = Duration::from_millis(5);

@@ -13,6 +13,7 @@
 pub mod chaos_proxy;
 pub mod judge;
 pub mod media;
+pub mod port;
 pub mod server;
 pub mod servers;
 pub mod smtp;

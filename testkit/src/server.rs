@@ -1,10 +1,11 @@
 //! The all-in-one server as a process of its own, which may be killed at any moment.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::port::free_port;
 
 /// A running `microserve serve`.
 pub struct Server {
@@ -121,12 +122,6 @@ impl Drop for Server {
         let _already_gone = self.child.kill();
         let _already_gone = self.child.wait();
     }
-}
-
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
 }
 
 /// Adds an account with `exe user add` and returns the password that it made.

@@ -10,7 +10,7 @@ use futures_util::io::{AsyncReadExt, AsyncWriteExt};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use microserve_testkit::server::free_port;
+use microserve_testkit::port::free_port;
 use microserve_testkit::servers::{mongodb as mongod, rabbitmq};
 use microserve_testkit::smtp::{Mode, Sink};
 use microserve_testkit::{judge, media};

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use microserve_testkit::chaos_proxy::ChaosProxy;
-use microserve_testkit::server::free_port;
+use microserve_testkit::port::free_port;
 use microserve_testkit::servers::{mariadb, mongodb, rabbitmq};
 use microserve_testkit::smtp::{Mode, Sink};
 use serde_json::Value;

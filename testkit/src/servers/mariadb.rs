@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Guarded, certificate, is_root, program};
 use crate::media::cache;
-use crate::server::free_port;
+use crate::port::free_port;
 use mysql::Mysql;
 
 mod mysql;

@@ -12,7 +12,7 @@ use bson::{Document, doc};
 use tempfile::TempDir;
 
 use super::{Guarded, certificate, program_in};
-use crate::server::free_port;
+use crate::port::free_port;
 
 /// How long a start, or an election, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::server::free_port;
+use crate::port::free_port;
 use crate::servers::program;
 
 /// Who does not know it can't give orders.
