@@ -26,7 +26,7 @@ lint: ## clippy on everything, warnings are errors
 fuzz: ## fuzz every target for a while (SECONDS_EACH=60, TARGET=one of them)
 	@.ci/fuzz $(or $(SECONDS_EACH),60) $(TARGET)
 
-bench: ## convert ten minutes beside ffmpeg, in turns; prints a Markdown table
+bench: ## convert beside ffmpeg, lame and moviepy, in turns; prints a table and draws BENCHMARKS.svg
 	@.ci/bench
 
 bench-cluster: ## measure the four services on a MongoDB, a RabbitMQ and a mail server of their own
