@@ -50,6 +50,7 @@ mod decode;
 mod demux;
 mod input;
 mod lame;
+mod mp3;
 mod native;
 mod output;
 mod sniff;
