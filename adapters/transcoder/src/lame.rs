@@ -4,7 +4,7 @@
 //! from where the sound comes in (`line`, `crew`), and what comes out is joined inside the bit reservoir (`frames`):
 //! nothing is lost or added where two segments meet. The first frame tells how long it all is (`tag`).
 
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use microserve_core::transcode::{Cores, Quality, Sink, TranscodeError};
@@ -13,7 +13,6 @@ mod crew;
 mod frames;
 mod instance;
 mod line;
-mod seek_table;
 mod segment;
 mod tag;
 #[cfg(test)]
@@ -24,7 +23,8 @@ use frames::Frames;
 use instance::{Block, Format};
 use line::{Duty, Line, Ready};
 use segment::{Joint, Plan, Segment};
-use tag::Tag;
+
+use crate::mp3::Tag;
 
 /// So often at most this thread encodes a little before it asks for more sound. Then the conversion can be cancelled.
 const STEPS: usize = 4;
@@ -74,7 +74,7 @@ impl<'a> Mp3Writer<'a> {
         plan: Plan,
         cores: &Cores,
     ) -> Result<Self, TranscodeError> {
-        let tag = Tag::new(format)?;
+        let tag = tag::blank(format)?;
         let mut sink = BufWriter::with_capacity(64 * 1024, sink);
         sink.write_all(head).and_then(|()| sink.write_all(tag.frame())).map_err(TranscodeError::Sink)?;
         let line = Arc::new(Line::new(plan));
@@ -203,19 +203,9 @@ impl<'a> Mp3Writer<'a> {
                 Duty::Bring | Duty::Wait => self.line.wait(changes),
             }
         }
-        self.tag.complete(self.samples);
-        // Over the placeholder: inserted before it, a player would hear the placeholder as sound.
-        self.sink.seek(SeekFrom::Start(self.start)).map_err(TranscodeError::Sink)?;
-        self.sink.write_all(self.tag.frame()).map_err(TranscodeError::Sink)?;
-        self.sink.seek(SeekFrom::End(0)).map_err(TranscodeError::Sink)?;
-        self.sink.flush().map_err(TranscodeError::Sink)?;
-        Ok(Written { samples: self.samples, bitrate: self.bitrate() })
-    }
-
-    /// The mean bitrate in bit/s, without the tag.
-    fn bitrate(&self) -> u32 {
-        let seconds = self.tag.samples() as f64 / f64::from(self.format.rate);
-        if seconds > 0.0 { (self.tag.bytes() as f64 * 8.0 / seconds).round() as u32 } else { 0 }
+        self.tag.complete(tag::DELAY, self.samples);
+        self.tag.write_over(&mut self.sink, self.start)?;
+        Ok(Written { samples: self.samples, bitrate: self.tag.bitrate(self.format.rate) })
     }
 }
 

@@ -42,16 +42,22 @@
 //! sound of the chosen track's packets → `audio` mixes and resamples → `lame` encodes, in this thread and, while there
 //! are idle cores, in others. The same input and options give the same bytes on any machine. All of it streams: memory
 //! does not depend on the length of the input, but each further thread needs some megabytes for sound that waits.
+//!
+//! Sound that is MP3 already is copied instead, frame by frame (`passthrough`), unless an option asks for a change of it.
 
 mod audio;
 mod choice;
+mod chosen;
 mod codec;
 mod decode;
 mod demux;
+mod guard;
 mod input;
 mod lame;
+mod mp3;
 mod native;
 mod output;
+mod passthrough;
 mod sniff;
 mod span;
 mod tags;

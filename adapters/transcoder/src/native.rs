@@ -1,7 +1,6 @@
 //! The transcoder itself: from the first byte of a source to the last of an MP3.
 
 use std::ops::{ControlFlow, Range};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use microserve_core::transcode::{
@@ -10,10 +9,13 @@ use microserve_core::transcode::{
 
 use crate::audio::{Pcm, Speaker};
 use crate::choice::choose;
+use crate::chosen::{Chosen, describe, found, part_of, wanted};
 use crate::decode::{self, Decoder};
 use crate::demux::{self, Opened, Packet, Read, Track};
+use crate::guard::{Longest, Reporter, guarded};
 use crate::input::Input;
 use crate::output::{Goal, Made, Output};
+use crate::passthrough;
 use crate::timeline::{Block, Piece, Timeline};
 
 /// Turns the sound of videos into MP3s.
@@ -41,10 +43,6 @@ impl Default for Limits {
         Self { longest: Duration::from_secs(24 * 60 * 60) }
     }
 }
-
-/// Seconds of sound that a byte of input may hold, on top of a minute for the whole file. Silence in the thriftiest
-/// codecs stays below 0.025; a file beyond this was made to keep somebody busy.
-const DENSEST: f64 = 0.1;
 
 impl NativeTranscoder {
     /// A transcoder with limits of one's own.
@@ -80,47 +78,78 @@ impl Transcoder for NativeTranscoder {
         options: &Options,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Transcoded, TranscodeError> {
-        let Some(loudness) = options.loudness else {
-            return self
-                .run(source, options, Goal::Mp3 { sink, gain: None, cores: &self.cores }, progress)?
-                .transcoded();
-        };
-        // Once to measure, at a fraction of the work, and once to encode.
-        let mut measuring = |now: Progress| progress(now.part(0.0, MEASURING));
-        let gain = self.run(source, options, Goal::Meter, &mut measuring)?.output.gain_to(loudness)?;
-        let goal = Goal::Mp3 { sink, gain: Some(gain), cores: &self.cores };
-        self.run(source, options, goal, &mut |now| progress(now.part(MEASURING, 1.0)))?.transcoded()
+        let chosen = self.choose(source, options)?;
+        if let Some(loudness) = options.loudness {
+            // Once to measure, at a fraction of the work, and once to encode.
+            let mut measuring = |now: Progress| progress(now.part(0.0, MEASURING));
+            let gain = self.run(chosen, options, Goal::Meter, &mut measuring)?.output.gain_to(loudness)?;
+            let chosen = self.choose(source, options)?;
+            let rest = &mut |now: Progress| progress(now.part(MEASURING, 1.0));
+            return self.encode(chosen, sink, options, Some(gain), rest);
+        }
+        if passthrough::is_possible(&chosen.track, options) {
+            let longest = self.longest(chosen.bytes);
+            let mut looking = |now: Progress| progress(now.part(0.0, LOOKING));
+            let plan = passthrough::plan(chosen, options, longest, &mut looking)?;
+            let chosen = self.choose(source, options)?;
+            let rest = &mut |now: Progress| progress(now.part(LOOKING, 1.0));
+            return match plan {
+                Some(plan) => passthrough::copy(&plan, chosen, sink, options, rest),
+                None => self.encode(chosen, sink, options, None, rest),
+            };
+        }
+        self.encode(chosen, sink, options, None, progress)
     }
 }
 
-/// The part of the work that measuring the loudness is.
+/// The part of the work that measuring the loudness is,
 const MEASURING: f64 = 0.15;
+/// and looking whether the sound can be copied.
+const LOOKING: f64 = 0.1;
 
 impl NativeTranscoder {
+    /// Reads the headers, and chooses a track.
+    fn choose<'s>(&self, source: &'s mut dyn Source, options: &Options) -> Result<Chosen<'s>, TranscodeError> {
+        let input = Input::new(source)?;
+        let bytes = input.len();
+        let mut opened = guarded(|| demux::open(input))??;
+        let n = choose(&opened.tracks, options.track.as_ref())?;
+        let track = opened.tracks[n].clone();
+        self.check_duration(&track)?;
+        opened.packets.select(n);
+        Ok(Chosen { opened, n, track, bytes })
+    }
+
+    /// Makes the MP3, with a gain as a factor.
+    fn encode(
+        &self,
+        chosen: Chosen<'_>,
+        sink: &mut dyn Sink,
+        options: &Options,
+        gain: Option<f32>,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Transcoded, TranscodeError> {
+        self.run(chosen, options, Goal::Mp3 { sink, gain, cores: &self.cores }, progress)?.transcoded()
+    }
+
     /// Decodes what the options ask for, on its way to a goal.
     fn run<'a>(
         &'a self,
-        source: &mut dyn Source,
+        mut chosen: Chosen<'_>,
         options: &'a Options,
         goal: Goal<'a>,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Run<'a>, TranscodeError> {
-        let input = Input::new(source)?;
-        let bytes = input.len();
-        let mut opened = guarded(|| demux::open(input))??;
-        let chosen = choose(&opened.tracks, options.track.as_ref())?;
-        let track = opened.tracks[chosen].clone();
-        self.check_duration(&track)?;
-        let head = opened.tags.asked(options).to_id3(options.fallback_title.as_deref())?;
-        opened.packets.select(chosen);
-        let part = (options.start.unwrap_or(0.0), options.end.unwrap_or(f64::INFINITY));
+        let (head, duration) = (chosen.head(options, Some("LAME"))?, chosen.duration(options));
+        let Chosen { opened, n, track, bytes } = &mut chosen;
+        let part = part_of(options);
         let mut run = Run {
-            decoder: decoder_of(&track)?,
-            timeline: Timeline::new(&track),
-            longest: self.longest(bytes),
+            decoder: decoder_of(track)?,
+            timeline: Timeline::new(track),
+            longest: self.longest(*bytes),
             output: Output::new(goal, head, options),
-            source: describe(&opened, Some(chosen)),
-            track,
+            source: describe(opened, Some(*n)),
+            track: track.clone(),
             part,
             pcm: Pcm::default(),
             silence: Pcm::default(),
@@ -132,8 +161,7 @@ impl NativeTranscoder {
             seconds: 0.0,
             heard: 0.0,
         };
-        let duration = run.track.info.duration.map(|seconds| seconds.min(part.1));
-        run.all(&mut opened, bytes, &mut Reporter { progress, duration, at: 0.0, packets: 0 })?;
+        run.all(opened, *bytes, &mut Reporter::new(progress, duration))?;
         if run.seconds <= part.0 && part.0 > 0.0 {
             return Err(TranscodeError::StartBehindEnd { duration: run.seconds });
         }
@@ -151,47 +179,12 @@ impl NativeTranscoder {
     }
 
     fn longest(&self, bytes: u64) -> Longest {
-        Longest { allowed: self.limits.longest, plausible: 60.0 + bytes as f64 * DENSEST }
+        Longest::new(self.limits.longest, bytes)
     }
-}
-
-/// Panics of a demuxer or decoder end here: they are written for good files, and this one is not.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, TranscodeError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .map_err(|_| TranscodeError::Corrupt { detail: "its contents make no sense to the decoder".to_owned() })
 }
 
 fn decoder_of(track: &Track) -> Result<Box<dyn Decoder>, TranscodeError> {
     guarded(|| decode::open(&track.codec, &track.info.codec))?
-}
-
-fn describe(opened: &Opened<'_>, chosen: Option<usize>) -> SourceInfo {
-    SourceInfo {
-        container: opened.container.name().to_owned(),
-        tracks: opened.tracks.iter().map(|track| track.info.clone()).collect(),
-        chosen,
-        title: opened.tags.title.clone(),
-        problem: None,
-    }
-}
-
-/// How long the sound may get.
-struct Longest {
-    allowed: Duration,
-    /// No honest file of this size has more seconds.
-    plausible: f64,
-}
-
-impl Longest {
-    fn check(&self, seconds: f64) -> Result<(), TranscodeError> {
-        if seconds > self.allowed.as_secs_f64() {
-            return Err(TranscodeError::TooLong { limit: self.allowed.as_secs() });
-        }
-        if seconds > self.plausible {
-            return Err(TranscodeError::Corrupt { detail: "it holds more sound than its size allows".to_owned() });
-        }
-        Ok(())
-    }
 }
 
 /// A conversion under way.
@@ -220,34 +213,6 @@ struct Run<'a> {
     seconds: f64,
     /// and without the silence in the place of what is missing.
     heard: f64,
-}
-
-/// Tells the caller how far a conversion is, several times a second of work.
-struct Reporter<'a> {
-    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
-    duration: Option<f64>,
-    /// Seconds of sound when it last told.
-    at: f64,
-    /// Packets since.
-    packets: u32,
-}
-
-impl Reporter<'_> {
-    /// Seconds of sound, and packets, between two reports.
-    const EVERY: (f64, u32) = (0.5, 64);
-
-    /// A packet was dealt with, or something else that may be a good deal of work.
-    fn count(&mut self, seconds: f64, small: bool) -> Result<(), TranscodeError> {
-        self.packets += if small { 1 } else { Self::EVERY.1 };
-        if self.packets < Self::EVERY.1 && seconds - self.at < Self::EVERY.0 {
-            return Ok(());
-        }
-        (self.packets, self.at) = (0, seconds);
-        match (self.progress)(Progress { position: seconds, duration: self.duration }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(TranscodeError::Cancelled),
-        }
-    }
 }
 
 /// So many more packets may be lost than decoded before it is clear that waiting for better ones is no use.
@@ -388,20 +353,13 @@ impl Run<'_> {
 
     /// What is wanted of so many samples that come next.
     fn wanted(&self, frames: usize, rate: u32) -> Range<usize> {
-        let until = |at: f64| ((at - self.seconds) * f64::from(rate)).round().clamp(0.0, frames as f64) as usize;
-        let end = until(self.part.1);
-        until(self.part.0).min(end)..end
+        wanted(self.part, self.seconds, frames, rate)
     }
 
     /// The MP3, complete.
     fn transcoded(self) -> Result<Transcoded, TranscodeError> {
-        let mut source = self.source;
-        if let Some(info) = source.chosen.and_then(|chosen| source.tracks.get_mut(chosen)) {
-            (info.sample_rate, info.channels) = (self.pcm.rate, u16::try_from(self.pcm.speakers.len()).unwrap_or(0));
-            // It was summed up block by block: what is below a microsecond is rounding.
-            let all = self.part.1.is_infinite();
-            info.duration = if all { Some((self.seconds * 1e6).round() / 1e6) } else { info.duration };
-        }
+        let channels = u16::try_from(self.pcm.speakers.len()).unwrap_or(0);
+        let source = found(self.source, self.pcm.rate, channels, self.seconds, self.part.1.is_infinite());
         let Made { samples, rate: sample_rate, channels, bitrate } = self.output.made()?;
         Ok(Transcoded { source, samples, sample_rate, channels, bitrate, lost_packets: self.lost })
     }

@@ -373,6 +373,8 @@ pub(crate) mod mpeg {
         pub(crate) channels: u16,
         /// Per channel.
         pub(crate) samples: u32,
+        /// Its bitrate in kbit/s.
+        pub(crate) kbps: u16,
     }
 
     impl Frame {
@@ -389,6 +391,12 @@ pub(crate) mod mpeg {
                 (false, _) => 9,
             }
         }
+    }
+
+    /// Whether a frame of layer III has one of the tags Xing, Info and VBRI, which encoders put first.
+    pub(crate) fn has_tag(frame: &[u8], head: &Frame) -> bool {
+        let at = 4 + head.side_info();
+        frame.get(36..40) == Some(b"VBRI") || matches!(frame.get(at..at + 4), Some(b"Xing" | b"Info"))
     }
 
     const KBPS: [[u16; 15]; 5] = [
@@ -413,7 +421,8 @@ pub(crate) mod mpeg {
             (false, 1) => 3,
             (false, _) => 4,
         };
-        let bits = usize::from(KBPS[row][bitrate]) * 1000;
+        let kbps = KBPS[row][bitrate];
+        let bits = usize::from(kbps) * 1000;
         let hz = [44_100, 48_000, 32_000][usize::from(rate)] >> [2, 0, 1, 0][usize::from(version)];
         let padding = usize::from(b2 >> 1 & 1);
         let size = match layer {
@@ -427,7 +436,7 @@ pub(crate) mod mpeg {
             3 if !mpeg1 => 576,
             _ => 1152,
         };
-        Some(Frame { kind: (version, layer, rate), layer, size, rate: hz as u32, channels, samples })
+        Some(Frame { kind: (version, layer, rate), layer, size, rate: hz as u32, channels, samples, kbps })
     }
 
     /// Whether frames of one kind follow each other from the first byte on, or from a little later: encoders and

@@ -77,12 +77,17 @@ impl Tags {
     }
 
     /// The ID3v2.4 tag. It also says what made the file, so it is never empty: an MP3 without any tag makes some programs
-    /// complain.
-    pub(crate) fn to_id3(&self, fallback_title: Option<&str>) -> Result<Vec<u8>, TranscodeError> {
+    /// complain. `encoder`: what made the sound, if that was done here.
+    pub(crate) fn to_id3(
+        &self,
+        fallback_title: Option<&str>,
+        encoder: Option<&str>,
+    ) -> Result<Vec<u8>, TranscodeError> {
         let mut all = self.clone();
         all.set(Key::Title, fallback_title.unwrap_or_default());
         let mut tag = id3::Tag::new();
-        tag.set_text("TSSE", concat!("microserve ", env!("CARGO_PKG_VERSION"), ", LAME"));
+        let made_by = concat!("microserve ", env!("CARGO_PKG_VERSION"));
+        tag.set_text("TSSE", encoder.map_or_else(|| made_by.to_owned(), |encoder| format!("{made_by}, {encoder}")));
         if let Some(title) = all.title {
             tag.set_title(title);
         }
@@ -150,8 +155,9 @@ mod tests {
     #[test]
     fn the_file_name_is_only_a_fallback() {
         let mut tags = Tags::default();
-        let read =
-            |tags: &Tags| id3::Tag::read_from2(std::io::Cursor::new(tags.to_id3(Some("file 🎬")).unwrap())).unwrap();
+        let read = |tags: &Tags| {
+            id3::Tag::read_from2(std::io::Cursor::new(tags.to_id3(Some("file 🎬"), None).unwrap())).unwrap()
+        };
         assert_eq!(read(&tags).title(), Some("file 🎬"));
         tags.set(Key::Title, "Song");
         tags.set(Key::Date, "2024-05-06");

@@ -58,7 +58,8 @@ struct Wanted {
     #[arg(long, value_name = "RATE", conflicts_with = "vbr")]
     bitrate: Option<String>,
 
-    /// Variable bitrate, 0 (best) to 9 (smallest) [default: 2, about 190 kbit/s for stereo music]
+    /// Variable bitrate, 0 (best) to 9 (smallest) [default: sound that is MP3 already stays as it is; else 2, about 190
+    /// kbit/s for stereo music]
     #[arg(long, value_name = "LEVEL")]
     vbr: Option<String>,
 

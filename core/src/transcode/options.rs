@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 /// What the MP3 is to be like. The default is what people expect: the whole sound of the track that a player would play,
-/// at its own rate and channels, at a variable bitrate of level 2.
+/// at its own rate and channels; as it is where it is MP3 already, else at a variable bitrate of level 2.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "snake_case")]
 pub struct Options {
-    /// Constant or variable bitrate. `None`: [`Quality::default`].
+    /// Constant or variable bitrate. `None`: the sound as it is where the source's is MP3 already, if nothing else asks for
+    /// a change ([`Options::changes_sound`]); else [`Quality::default`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<Quality>,
     /// Instead of `quality` when the MP3 has one channel.
@@ -53,7 +54,18 @@ impl Options {
     /// What [`Options::loudness`] may be, in LUFS.
     pub const LOUDNESS: std::ops::RangeInclusive<f64> = -40.0..=-5.0;
 
-    /// The quality of an MP3 with so many channels.
+    /// Whether sound that is MP3 already has to be encoded again, because these options ask for something that it may not
+    /// be. Which part of it is wanted is no such question.
+    #[must_use]
+    pub fn changes_sound(&self) -> bool {
+        self.quality.is_some()
+            || self.quality_of_mono.is_some()
+            || self.channels.is_some()
+            || self.sample_rate.is_some()
+            || self.loudness.is_some()
+    }
+
+    /// The quality of an MP3 with so many channels that is encoded.
     #[must_use]
     pub fn quality_of(&self, channels: Channels) -> Quality {
         let of_mono = self.quality_of_mono.filter(|_| channels == Channels::Mono);

@@ -10,6 +10,8 @@ use crate::sniff::{Container, id3v2_size, mpeg};
 use crate::span::Span;
 use crate::tags::Tags;
 
+mod behind;
+
 /// How far the next frame is looked for where there should be one.
 const SEARCH: u64 = 1024 * 1024;
 /// Samples that every decoder is late (LAME tag specification, "Encoder delays").
@@ -30,7 +32,8 @@ struct Mpeg<'a> {
 }
 
 /// Opens a stream whose first frame is at the start or later.
-pub(super) fn open(input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    behind::hide(&mut input)?;
     let mut mpeg = Mpeg { input, at: 0, kind: None, tags: 0, link: Link::default(), skipped: false };
     let Some(first) = mpeg.find()? else { return Err(corrupt("it has no whole frame of MPEG audio")) };
     let begins_at = mpeg.at;

@@ -4,7 +4,7 @@
 const MOST: usize = 1024;
 
 /// Where some of the frames begin.
-pub(super) struct SeekTable {
+pub(crate) struct SeekTable {
     /// Every `step`th frame's offset.
     offsets: Vec<u64>,
     step: u64,
@@ -19,7 +19,7 @@ impl Default for SeekTable {
 
 impl SeekTable {
     /// Takes note of where the next frame begins.
-    pub(super) fn add(&mut self, offset: u64) {
+    pub(crate) fn add(&mut self, offset: u64) {
         if self.frames.is_multiple_of(self.step) {
             if self.offsets.len() == MOST {
                 let mut n = 0;
@@ -36,7 +36,7 @@ impl SeekTable {
 
     /// For each hundredth of the time, where it begins in 256ths of the stream, which is `total` bytes long and has the
     /// first frame behind `head` bytes.
-    pub(super) fn percents(&self, head: u64, total: u64) -> [u8; 100] {
+    pub(crate) fn percents(&self, head: u64, total: u64) -> [u8; 100] {
         std::array::from_fn(|percent| {
             let frame = self.frames * percent as u64 / 100;
             let (before, beyond) = ((frame / self.step) as usize, frame % self.step);
