@@ -5,7 +5,7 @@ use std::ops::Range;
 use microserve_core::transcode::{Channels, Cores, Options, Sink, TranscodeError};
 
 use crate::audio::Pcm;
-use crate::audio::loudness::{Leveller, Meter};
+use crate::audio::loudness::{Leveller, Loudness, Meter};
 use crate::audio::mix::Mixer;
 use crate::audio::resample::{Resampler, mp3_rate};
 use crate::lame::Mp3Writer;
@@ -41,14 +41,28 @@ enum Stage<'a> {
 pub(crate) enum Goal<'a> {
     /// Into an MP3, with a gain as a factor, on some of these cores.
     Mp3 { sink: &'a mut dyn Sink, gain: Option<f32>, cores: &'a Cores },
-    /// Nowhere: only its loudness is wanted.
-    Meter,
+    /// Nowhere: only its loudness is wanted, as it is or with a gain as a factor.
+    Meter { gain: Option<f32> },
 }
 
 /// Where the sound goes.
-enum End<'a> {
-    Mp3 { writer: Box<Mp3Writer<'a>>, leveller: Option<Leveller> },
+struct End<'a> {
+    leveller: Option<Leveller>,
+    last: Last<'a>,
+}
+
+enum Last<'a> {
+    Mp3(Box<Mp3Writer<'a>>),
     Meter(Box<Meter>),
+}
+
+impl Last<'_> {
+    fn push(&mut self, planes: &[&[f32]]) -> Result<(), TranscodeError> {
+        match self {
+            Self::Mp3(writer) => writer.push(planes),
+            Self::Meter(meter) => meter.push(planes),
+        }
+    }
 }
 
 impl<'a> End<'a> {
@@ -59,28 +73,30 @@ impl<'a> End<'a> {
         channels: Channels,
         options: &Options,
     ) -> Result<Self, TranscodeError> {
-        Ok(match goal {
-            Goal::Mp3 { sink, gain, cores } => Self::Mp3 {
-                writer: Box::new(Mp3Writer::new(
-                    sink,
-                    head,
-                    rate,
-                    count(channels),
-                    options.quality_of(channels),
-                    cores,
-                )?),
-                leveller: gain.map(|gain| Leveller::new(gain, rate, count(channels))),
-            },
-            Goal::Meter => Self::Meter(Box::new(Meter::new(rate, count(channels))?)),
-        })
+        let channels_out = count(channels);
+        let (gain, last) = match goal {
+            Goal::Mp3 { sink, gain, cores } => {
+                let quality = options.quality_of(channels);
+                let writer = Mp3Writer::new(sink, head, rate, channels_out, quality, cores)?;
+                (gain, Last::Mp3(Box::new(writer)))
+            }
+            Goal::Meter { gain } => (gain, Last::Meter(Box::new(Meter::new(rate, channels_out)?))),
+        };
+        Ok(Self { leveller: gain.map(|gain| Leveller::new(gain, rate, channels_out)), last })
     }
 
     fn push(&mut self, planes: &[&[f32]]) -> Result<(), TranscodeError> {
-        match self {
-            Self::Mp3 { writer, leveller: None } => writer.push(planes),
-            Self::Mp3 { writer, leveller: Some(leveller) } => leveller.push(planes, &mut |planes| writer.push(planes)),
-            Self::Meter(meter) => meter.push(planes),
+        match &mut self.leveller {
+            Some(leveller) => leveller.push(planes, &mut |planes| self.last.push(planes)),
+            None => self.last.push(planes),
         }
+    }
+
+    fn finish(mut self) -> Result<Last<'a>, TranscodeError> {
+        if let Some(leveller) = &mut self.leveller {
+            leveller.finish(&mut |planes: &[&[f32]]| self.last.push(planes))?;
+        }
+        Ok(self.last)
     }
 }
 
@@ -156,7 +172,7 @@ impl<'a> Output<'a> {
     }
 
     /// Gives the last samples to the end.
-    fn finish(mut self) -> Result<(End<'a>, u32, Channels), TranscodeError> {
+    fn finish(mut self) -> Result<(Last<'a>, u32, Channels), TranscodeError> {
         if let Some(rate) = self.held.first().map(|block| block.rate) {
             self.begin(Channels::Mono, rate)?;
         }
@@ -164,15 +180,12 @@ impl<'a> Output<'a> {
         if let Some(mut resampler) = self.resampler {
             resampler.finish(&mut |planes: &[&[f32]]| end.push(planes))?;
         }
-        if let End::Mp3 { writer, leveller: Some(leveller) } = &mut end {
-            leveller.finish(&mut |planes: &[&[f32]]| writer.push(planes))?;
-        }
-        Ok((end, rate, channels))
+        Ok((end.finish()?, rate, channels))
     }
 
     /// Completes the MP3.
     pub(crate) fn made(self) -> Result<Made, TranscodeError> {
-        let (End::Mp3 { writer, .. }, rate, channels) = self.finish()? else { return Err(failed_before()) };
+        let (Last::Mp3(writer), rate, channels) = self.finish()? else { return Err(failed_before()) };
         let written = writer.finish()?;
         if written.samples == 0 {
             return Err(silent());
@@ -181,10 +194,10 @@ impl<'a> Output<'a> {
         Ok(Made { samples: written.samples, rate, channels, bitrate: written.bitrate })
     }
 
-    /// The gain that makes what was measured so loud, in LUFS.
-    pub(crate) fn gain_to(self, loudness: f64) -> Result<f32, TranscodeError> {
-        let (End::Meter(meter), ..) = self.finish()? else { return Err(failed_before()) };
-        meter.gain_to(loudness)
+    /// How loud it is.
+    pub(crate) fn loudness(self) -> Result<Loudness, TranscodeError> {
+        let (Last::Meter(meter), ..) = self.finish()? else { return Err(failed_before()) };
+        meter.finish()
     }
 }
 

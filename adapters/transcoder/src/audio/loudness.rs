@@ -17,23 +17,41 @@ pub(crate) struct Meter(EbuR128);
 
 impl Meter {
     pub(crate) fn new(rate: u32, channels: usize) -> Result<Self, TranscodeError> {
-        let meter =
-            EbuR128::new(if channels == 1 { 1 } else { 2 }, rate, Mode::I | Mode::HISTOGRAM).map_err(internal)?;
-        Ok(Self(meter))
+        let mode = Mode::I | Mode::HISTOGRAM | Mode::SAMPLE_PEAK;
+        Ok(Self(EbuR128::new(if channels == 1 { 1 } else { 2 }, rate, mode).map_err(internal)?))
     }
 
     pub(crate) fn push(&mut self, planes: &[&[f32]]) -> Result<(), TranscodeError> {
         self.0.add_frames_planar_f32(planes).map_err(internal)
     }
 
+    pub(crate) fn finish(&self) -> Result<Loudness, TranscodeError> {
+        let peaks = (0..self.0.channels()).map(|channel| self.0.sample_peak(channel));
+        let peak = peaks.collect::<Result<Vec<_>, _>>().map_err(internal)?.into_iter().fold(0.0, f64::max);
+        Ok(Loudness { lufs: self.0.loudness_global().map_err(internal)?, peak })
+    }
+}
+
+/// How loud a whole is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loudness {
+    lufs: f64,
+    /// The largest sample.
+    peak: f64,
+}
+
+impl Loudness {
     /// The gain as a factor that makes it as loud as wanted, in LUFS.
-    pub(crate) fn gain_to(&self, wanted: f64) -> Result<f32, TranscodeError> {
-        let loudness = self.0.loudness_global().map_err(internal)?;
-        if !loudness.is_finite() || loudness <= SILENCE {
-            return Ok(1.0);
+    pub(crate) fn gain_to(self, wanted: f64) -> f32 {
+        if !self.lufs.is_finite() || self.lufs <= SILENCE {
+            return 1.0;
         }
-        let decibels = (wanted - loudness).min(MOST_GAIN);
-        Ok(10f64.powf(decibels / 20.0) as f32)
+        10f64.powf((wanted - self.lufs).min(MOST_GAIN) / 20.0) as f32
+    }
+
+    /// Whether the [`Leveller`] would turn down peaks with this gain. The true peak may be above the largest sample.
+    pub(crate) fn is_limited(self, gain: f32) -> bool {
+        self.peak * f64::from(gain) > 10f64.powf(f64::from(CEILING - 3.0) / 20.0)
     }
 }
 
