@@ -93,9 +93,16 @@ pub struct SourceInfo {
     /// The title that the file's tags give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// How many chapters it has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub chapters: u32,
     /// Why it can't be converted: an error's code and sentence. `None`: it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl SourceInfo {

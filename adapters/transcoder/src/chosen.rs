@@ -18,7 +18,11 @@ pub(crate) struct Chosen<'s> {
 impl Chosen<'_> {
     /// The ID3 tag of the MP3. `encoder`: what makes its sound, if that is not copied.
     pub(crate) fn head(&self, options: &Options, encoder: Option<&str>) -> Result<Vec<u8>, TranscodeError> {
-        self.opened.tags.asked(options).to_id3(options.fallback_title.as_deref(), encoder)
+        // Chapters don't go beyond what is known to be the end.
+        let (start, end) = part_of(options);
+        let known = self.track.info.duration.filter(|_| !self.track.estimated).unwrap_or(f64::INFINITY);
+        let part = (start, end.min(known));
+        self.opened.tags.asked(options).to_id3(options.fallback_title.as_deref(), encoder, part)
     }
 
     /// Seconds to the end of what is wanted, as far as the source tells.
@@ -51,6 +55,7 @@ pub(crate) fn describe(opened: &Opened<'_>, chosen: Option<usize>) -> SourceInfo
         tracks: opened.tracks.iter().map(|track| track.info.clone()).collect(),
         chosen,
         title: opened.tags.title.clone(),
+        chapters: u32::try_from(opened.tags.chapters.len()).unwrap_or(u32::MAX),
         problem: None,
     }
 }

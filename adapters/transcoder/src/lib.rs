@@ -34,7 +34,7 @@
 //! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS, AC-3, E-AC-3, DTS, AMR | their own |
 //!
 //! Anything else is an error that names it. Surround is mixed down (ITU-R BS.775), sample rates that MP3 does not have
-//! are converted, and title, artist, album, date and cover go into an ID3v2.4 tag.
+//! are converted, and title, artist, album, date, cover and chapters go into an ID3v2.4 tag.
 //!
 //! # How a file becomes an MP3
 //!
@@ -46,6 +46,7 @@
 //! Sound that is MP3 already is copied instead, frame by frame (`passthrough`), unless an option asks for a change of it.
 
 mod audio;
+mod chapters;
 mod choice;
 mod chosen;
 mod codec;

@@ -1,8 +1,10 @@
-//! Title, artist, album and date: what goes from the source into the MP3's ID3 tag, and nothing else. Places, devices
-//! and comments stay behind.
+//! Title, artist, album, date, cover and chapters: what goes from the source into the MP3's ID3 tag, and nothing else.
+//! Places, devices and comments stay behind.
 
 use id3::{TagLike, Version};
 use microserve_core::transcode::{Options, TranscodeError};
+
+use crate::chapters::Chapters;
 
 /// No text of a tag is longer than this many characters.
 const LONGEST: usize = 1024;
@@ -18,6 +20,7 @@ pub(crate) struct Tags {
     pub(crate) date: Option<String>,
     /// JPEG or PNG.
     pub(crate) cover: Option<Vec<u8>>,
+    pub(crate) chapters: Chapters,
 }
 
 /// The tags that are kept.
@@ -74,14 +77,19 @@ impl Tags {
             self.set(key, &text.unwrap_or_default());
         }
         self.cover = self.cover.take().or(other.cover);
+        if self.chapters.is_empty() {
+            self.chapters = other.chapters;
+        }
     }
 
     /// The ID3v2.4 tag. It also says what made the file, so it is never empty: an MP3 without any tag makes some programs
-    /// complain. `encoder`: what made the sound, if that was done here.
+    /// complain. `encoder`: what made the sound, if that was done here. `part`: which part of the source's sound it is,
+    /// in seconds.
     pub(crate) fn to_id3(
         &self,
         fallback_title: Option<&str>,
         encoder: Option<&str>,
+        part: (f64, f64),
     ) -> Result<Vec<u8>, TranscodeError> {
         let mut all = self.clone();
         all.set(Key::Title, fallback_title.unwrap_or_default());
@@ -107,6 +115,9 @@ impl Tags {
                 description: String::new(),
                 data,
             });
+        }
+        for frame in all.chapters.frames(part) {
+            tag.add_frame(frame);
         }
         let mut bytes = Vec::new();
         tag.write_to(&mut bytes, Version::Id3v24).map_err(|err| TranscodeError::Internal(err.into()))?;
@@ -156,7 +167,10 @@ mod tests {
     fn the_file_name_is_only_a_fallback() {
         let mut tags = Tags::default();
         let read = |tags: &Tags| {
-            id3::Tag::read_from2(std::io::Cursor::new(tags.to_id3(Some("file 🎬"), None).unwrap())).unwrap()
+            id3::Tag::read_from2(std::io::Cursor::new(
+                tags.to_id3(Some("file 🎬"), None, (0.0, f64::INFINITY)).unwrap(),
+            ))
+            .unwrap()
         };
         assert_eq!(read(&tags).title(), Some("file 🎬"));
         tags.set(Key::Title, "Song");

@@ -52,6 +52,9 @@ fn show(name: &str, info: &SourceInfo) -> std::io::Result<()> {
     if let Some(title) = &info.title {
         print(&format!("  title     {title}"))?;
     }
+    if info.chapters > 0 {
+        print(&format!("  chapters  {}", info.chapters))?;
+    }
     for (n, track) in info.tracks.iter().enumerate() {
         let mark = if info.chosen == Some(n) { "  ← would be converted" } else { "" };
         print(&format!("  track {n}   {}{mark}", describe(track)))?;

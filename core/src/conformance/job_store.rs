@@ -57,6 +57,7 @@ fn full_job() -> Job {
             tracks: vec![TrackInfo { kind: "video".into(), ..TrackInfo::default() }, audio],
             chosen: Some(1),
             title: Some("A title".into()),
+            chapters: 3,
             problem: Some(problem.clone()),
         }),
         output: Some(Output {

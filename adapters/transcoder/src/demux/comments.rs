@@ -1,5 +1,7 @@
 //! Vorbis comments (Vorbis I, 5), which Opus and FLAC have too, and pictures in them (RFC 9639, 8.8).
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -9,6 +11,7 @@ use crate::tags::{Key, Tags};
 pub(super) fn read(bytes: &[u8], tags: &mut Tags) {
     let Some((_vendor, rest)) = counted(bytes) else { return };
     let Some((_count, mut rest)) = rest.split_at_checked(4) else { return };
+    let mut chapters = BTreeMap::new();
     while let Some((comment, behind)) = counted(rest) {
         rest = behind;
         let text = String::from_utf8_lossy(comment);
@@ -23,9 +26,39 @@ pub(super) fn read(bytes: &[u8], tags: &mut Tags) {
                     picture(&block, tags);
                 }
             }
-            _ => {}
+            name => chapter(name, value, &mut chapters),
         }
     }
+    let before = tags.chapters.len();
+    for (start, title) in chapters.into_values().filter(|_| before == 0) {
+        if let Some(start) = start {
+            tags.chapters.add(start, None, &title);
+        }
+    }
+}
+
+/// No more chapters are looked at.
+const MOST_CHAPTERS: usize = 1000;
+
+/// Takes note of a chapter: `CHAPTER001` has its start, `CHAPTER001NAME` its title (the chapter extension to Vorbis
+/// comments).
+fn chapter(name: &str, value: &str, chapters: &mut BTreeMap<u32, (Option<u64>, String)>) {
+    let Some((number, what)) = name.strip_prefix("CHAPTER").and_then(|rest| rest.split_at_checked(3)) else { return };
+    let Some(number) = number.parse().ok().filter(|_| chapters.len() < MOST_CHAPTERS) else { return };
+    match what {
+        "" => chapters.entry(number).or_default().0 = millis(value),
+        "NAME" => value.clone_into(&mut chapters.entry(number).or_default().1),
+        _ => {}
+    }
+}
+
+/// A time of hours, minutes and seconds in milliseconds.
+fn millis(time: &str) -> Option<u64> {
+    let mut parts = time.trim().splitn(3, ':');
+    let (hours, minutes, seconds) = (parts.next()?, parts.next()?, parts.next()?);
+    let hours_and_minutes = u64::from(hours.parse::<u32>().ok()?) * 60 + u64::from(minutes.parse::<u8>().ok()?);
+    let seconds = seconds.parse::<f64>().ok().filter(|seconds| (0.0..60.0).contains(seconds))?;
+    Some(hours_and_minutes * 60_000 + (seconds * 1000.0).round() as u64)
 }
 
 const VORBIS_COMMENT: u8 = 4;
@@ -67,8 +100,38 @@ fn counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use std::collections::BTreeMap;
+
+    use super::{chapter, millis, read};
     use crate::tags::Tags;
+
+    #[test]
+    fn chapters_have_times_and_may_have_names() {
+        for (time, wanted) in [
+            ("00:00:00.000", Some(0)),
+            ("01:02:03.5", Some(3_723_500)),
+            ("4294967295:0:0", Some(4_294_967_295 * 3_600_000)),
+            ("1:2", None),
+            ("0:0:-1", None),
+            ("0:0:NaN", None),
+            ("", None),
+        ] {
+            assert_eq!(millis(time), wanted, "{time}");
+        }
+        let mut chapters = BTreeMap::new();
+        for (name, value) in [
+            ("CHAPTER002NAME", "Two"),
+            ("CHAPTER001", "0:00:00"),
+            ("CHAPTER002", "0:01:00"),
+            ("CHAPTERS", "3"),
+            ("CHAPTER00é", "0:00:00"),
+            ("CHAPTER003URL", "x"),
+        ] {
+            chapter(name, value, &mut chapters);
+        }
+        let wanted = [(1, (Some(0), String::new())), (2, (Some(60_000), "Two".to_owned()))];
+        assert!(chapters.into_iter().eq(wanted));
+    }
 
     #[test]
     fn comments_are_read_and_cut_off_ones_do_no_harm() {

@@ -15,6 +15,7 @@ use crate::sniff::Container;
 use crate::span::{Moment, Span};
 use crate::tags::Tags;
 
+mod chapters;
 mod ebml;
 mod headers;
 mod lacing;
@@ -66,7 +67,7 @@ struct Matroska<'a> {
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let segment = segment(&mut input)?;
     let (mut tags, mut tracks, mut title) = (Tags::default(), Vec::new(), Tags::default());
-    let (mut duration, mut tick, mut tags_at) = (None, MILLISECOND, None);
+    let (mut duration, mut tick, mut behind) = (None, MILLISECOND, [None; 2]);
     let mut at = segment;
     for _ in 0..MOST_HEADERS {
         let Some(element) = element_at(&mut input, at)? else { break };
@@ -76,21 +77,26 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         let Some(end) = element.end() else { break };
         match element.id {
             id::SEEK_HEAD => {
-                tags_at = headers::seek(&whole(&mut input, &element)?, id::TAGS).map(|at| segment.saturating_add(at));
+                let head = whole(&mut input, &element)?;
+                behind = [id::TAGS, id::CHAPTERS]
+                    .map(|kind| headers::seek(&head, kind).map(|at| (kind, segment.saturating_add(at))));
             }
             id::INFO => (duration, tick) = headers::info(&whole(&mut input, &element)?, &mut title),
             id::TRACKS => tracks = headers::tracks(&whole(&mut input, &element)?),
             id::TAGS => headers::tags(&whole(&mut input, &element)?, &mut tags),
+            id::CHAPTERS => chapters::read(&whole(&mut input, &element)?, &mut tags.chapters),
             id::ATTACHMENTS => headers::cover(&mut input, &element, &mut tags)?,
             _ => {}
         }
         at = end;
     }
-    // Tags may stand behind everything else.
-    if let Some(at) = tags_at.filter(|tags_at| *tags_at >= at)
-        && let Some(element) = element_at(&mut input, at)?.filter(|element| element.id == id::TAGS)
-    {
-        headers::tags(&whole(&mut input, &element)?, &mut tags);
+    // Tags and chapters may stand behind everything else.
+    for (kind, at) in behind.into_iter().flatten().filter(|(_, behind)| *behind >= at) {
+        match element_at(&mut input, at)?.filter(|element| element.id == kind) {
+            Some(element) if kind == id::TAGS => headers::tags(&whole(&mut input, &element)?, &mut tags),
+            Some(element) => chapters::read(&whole(&mut input, &element)?, &mut tags.chapters),
+            None => {}
+        }
     }
     tags.merge(title);
     if tracks.is_empty() {
@@ -101,6 +107,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let mut packets =
         Box::new(Matroska { input, tracks, chosen, at, block, frames, padding, cluster, time, tick, damage, lost });
     let begins = packets.begins()?;
+    tags.chapters.begin_later(begins.map_or(0, |begins| begins.frames(1000)));
     for entry in packets.tracks.iter_mut().filter(|entry| entry.track.is_audio()) {
         (entry.track.info.duration, entry.track.begins) = (duration, begins);
     }

@@ -11,6 +11,7 @@ use crate::sniff::Container;
 use crate::span::Moment;
 
 mod boxes;
+mod chapters;
 mod edits;
 mod entry;
 mod fragments;
@@ -45,7 +46,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Some(mvhd) => track::scale_and_duration(&mut input, &mvhd)?.0,
         None => 0,
     };
-    let (tags, gapless) = metadata::read(&mut input, &moov)?;
+    let (mut tags, gapless) = metadata::read(&mut input, &moov)?;
     let mut tracks = Vec::new();
     for trak in children(&mut input, &moov)?.iter().filter(|b| &b.kind == b"trak").take(MOST_TRACKS) {
         tracks.push(TrackBox::read(&mut input, trak, movie_scale, gapless)?);
@@ -54,10 +55,12 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     if !tracks.iter().any(usable) && is_cut_off(&mut input, &moov)? {
         return Err(corrupt("it is cut off within its headers"));
     }
+    tags.chapters = chapters::read(&mut input, &moov, &tracks)?;
     // Players begin with whatever comes first.
     let shown = |track: &&TrackBox| matches!(track.track.info.kind.as_str(), "audio" | "video");
     if let Some(pause) = tracks.iter().filter(shown).map(|track| track.pause).min_by_key(|pause| pause.ticks) {
         tracks.iter_mut().filter(|track| track.track.is_audio()).for_each(|track| track.start_earlier(pause));
+        tags.chapters.begin_later(i64::try_from(pause.frames(1000)).unwrap_or(i64::MAX));
     }
     let fragments = Fragments::new(&mut input, &moov)?;
     // Without samples in the headers, the fragments tell when each track begins.
@@ -70,6 +73,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     };
     let begins = tracks.iter().filter(shown).filter_map(start).min_by(|a, b| a.seconds().total_cmp(&b.seconds()));
     tracks.iter_mut().for_each(|track| track.track.begins = begins);
+    tags.chapters.begin_later(begins.map_or(0, |begins| begins.frames(1000)));
     let shown = tracks.iter().map(|track| track.track.clone()).collect();
     let packets = Box::new(Mp4 { input, tracks, chosen: 0, fragments });
     Ok(Opened { container: Container::Mp4, tracks: shown, tags, packets })

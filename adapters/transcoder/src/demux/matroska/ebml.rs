@@ -47,6 +47,17 @@ pub(super) mod id {
     pub(in super::super) const ATTACHMENTS: u32 = 0x1941_a469;
     pub(in super::super) const ATTACHED_FILE: u32 = 0x61a7;
     pub(in super::super) const FILE_DATA: u32 = 0x465c;
+    pub(in super::super) const CHAPTERS: u32 = 0x1043_a770;
+    pub(in super::super) const EDITION_ENTRY: u32 = 0x45b9;
+    pub(in super::super) const EDITION_FLAG_HIDDEN: u32 = 0x45bd;
+    pub(in super::super) const EDITION_FLAG_DEFAULT: u32 = 0x45db;
+    pub(in super::super) const CHAPTER_ATOM: u32 = 0xb6;
+    pub(in super::super) const CHAPTER_TIME_START: u32 = 0x91;
+    pub(in super::super) const CHAPTER_TIME_END: u32 = 0x92;
+    pub(in super::super) const CHAPTER_FLAG_HIDDEN: u32 = 0x98;
+    pub(in super::super) const CHAPTER_FLAG_ENABLED: u32 = 0x4598;
+    pub(in super::super) const CHAPTER_DISPLAY: u32 = 0x80;
+    pub(in super::super) const CHAP_STRING: u32 = 0x85;
     pub(in super::super) const CLUSTER: u32 = 0x1f43_b675;
     pub(in super::super) const TIMESTAMP: u32 = 0xe7;
     pub(in super::super) const SIMPLE_BLOCK: u32 = 0xa3;
@@ -63,13 +74,13 @@ pub(super) const PASSED_OVER: [u32; 13] = [
     0xa7,        // Position
     0xaf,        // EncryptedBlock
     0x5854,      // SilentTracks
-    0x1043_a770, // Chapters
     0x1c53_bb6b, // Cues
     0x1a45_dfa3, // EBML
     id::SEEK_HEAD,
     id::INFO,
     id::TRACKS,
     id::TAGS,
+    id::CHAPTERS,
 ];
 
 /// Where an element lies.
