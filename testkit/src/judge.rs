@@ -21,6 +21,39 @@ pub fn assert_clean(mp3: &Path) {
     assert!(mp3val.status.success() && !complains, "mp3val says of {}:\n{said}", mp3.display());
 }
 
+/// How many frames an MP3 has, as far as their headers tell: layer III, of one sample rate and one behind the other from
+/// an ID3v2 tag on to the last byte. That costs nothing, and so may be asked of thousands.
+///
+/// # Panics
+/// When there is anything else in it, or nothing.
+pub fn frames(mp3: &[u8]) -> usize {
+    let mut at = match mp3 {
+        [b'I', b'D', b'3', _, _, _, a, b, c, d, ..] => {
+            10 + [a, b, c, d].iter().fold(0, |n, byte| n << 7 | usize::from(**byte))
+        }
+        _ => 0,
+    };
+    let (mut count, mut rates) = (0, None);
+    while at < mp3.len() {
+        let head: [u8; 4] = mp3[at..].first_chunk().copied().unwrap_or_else(|| panic!("crumbs at byte {at}"));
+        let head = u32::from_be_bytes(head);
+        let (version, bitrate, rate) = (head >> 19 & 3, (head >> 12 & 0xf) as usize, (head >> 10 & 3) as usize);
+        // Eleven bits of sync, and layer III (ISO/IEC 11172-3, 2.4.1.3).
+        assert!(head >> 21 == 0x7ff && head >> 17 & 3 == 1 && version != 1 && rate != 3, "no frame at byte {at}");
+        assert_eq!(*rates.get_or_insert((version, rate)), (version, rate), "another rate at byte {at}");
+        let kbits = match version {
+            3 => [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0],
+            _ => [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160, 0],
+        };
+        let hz = [44_100, 48_000, 32_000][rate] >> [2, 0, 1, 0][version as usize];
+        let size = if version == 3 { 144_000 } else { 72_000 } * kbits[bitrate] / hz + (head >> 9 & 1) as usize;
+        assert!(size > 4 && at + size <= mp3.len(), "a frame of {size} bytes at byte {at}");
+        (at, count) = (at + size, count + 1);
+    }
+    assert!(count > 1, "{count} frames are no sound");
+    count
+}
+
 /// How long the sound is in seconds, decoded, without the encoder's delay and padding.
 pub fn duration(path: &Path) -> f64 {
     samples(path) as f64 / f64::from(Track::of(path).sample_rate)
@@ -117,6 +150,7 @@ mod tests {
     #[test]
     fn a_clean_mp3_is_clean_and_exactly_as_long_as_its_sound() {
         assert_clean(&mp3());
+        assert!(frames(&std::fs::read(mp3()).unwrap()) >= 39);
         assert_eq!((samples(&mp3()), duration(&mp3())), (44_100, 1.0));
     }
 
@@ -125,7 +159,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let whole = std::fs::read(mp3()).unwrap();
         let (middle, damaged) = (whole.len() / 2, folder.path().join("damaged.mp3"));
-        std::fs::write(&damaged, [&whole[..middle], &[0; 300], &whole[middle..]].concat()).unwrap();
+        let torn = [&whole[..middle], &[0; 300], &whole[middle..]].concat();
+        assert!([&torn[..], &whole[..middle], &[]].iter().all(|mp3| std::panic::catch_unwind(|| frames(mp3)).is_err()));
+        std::fs::write(&damaged, torn).unwrap();
         assert!(std::panic::catch_unwind(|| assert_clean(&damaged)).is_err());
         std::fs::write(&damaged, "no MP3 at all").unwrap();
         assert!(std::panic::catch_unwind(|| assert_clean(&damaged)).is_err());

@@ -10,7 +10,9 @@
     reason = "a test that can't go on has failed, and tests read their own environment"
 )]
 
+pub mod bytes;
 pub mod chaos_proxy;
+pub mod hostile;
 pub mod judge;
 pub mod media;
 pub mod port;

@@ -10,74 +10,10 @@ use std::ops::ControlFlow;
 use common::convert_bytes;
 use microserve_core::Retryable;
 use microserve_core::transcode::{Options, TranscodeError, Transcoder};
+use microserve_testkit::bytes::Random;
+use microserve_testkit::hostile::samples;
 use microserve_testkit::media;
 use microserve_transcoder::{Container, NativeTranscoder, sniff};
-
-/// A small file of every kind.
-fn samples() -> Vec<(&'static str, Vec<u8>)> {
-    let kinds = [
-        ("s.mp4", "-c:a aac"),
-        ("sf.mp4", "-c:a aac -movflags frag_keyframe+empty_moov"),
-        ("s.m4a", "-c:a alac"),
-        ("s.mov", "-c:a pcm_s16be"),
-        ("s.mkv", "-c:a libopus"),
-        ("s.webm", "-c:a libvorbis"),
-        ("s.ogg", "-c:a libvorbis -page_duration 20000"),
-        ("s.opus", "-c:a libopus -page_duration 20000"),
-        ("s.oga", "-c:a flac -page_duration 20000"),
-        ("s.wav", "-c:a pcm_s16le"),
-        ("a.wav", "-c:a adpcm_ima_wav"),
-        ("m.wav", "-c:a libmp3lame"),
-        ("s.w64", "-c:a pcm_s24le"),
-        ("s.aiff", "-c:a pcm_s16be"),
-        ("i.aiff", "-c:a adpcm_ima_qt"),
-        ("s.au", "-c:a pcm_mulaw"),
-        ("s.caf", "-c:a pcm_f32le"),
-        ("a.caf", "-c:a alac"),
-        ("i.mov", "-c:a adpcm_ms"),
-        ("s.flac", "-c:a flac"),
-        ("s.mp3", "-c:a libmp3lame"),
-        ("s.aac", "-c:a aac"),
-        ("s.ac3", "-c:a ac3"),
-        ("s.eac3", "-c:a eac3"),
-        ("e.mp4", "-c:a eac3"),
-        ("s.avi", "-c:a libmp3lame"),
-        ("p.avi", "-c:a pcm_s16le"),
-        ("i.avi", "-c:a adpcm_ima_wav"),
-        ("s.flv", "-c:a aac"),
-        ("m.flv", "-c:a libmp3lame"),
-        ("w.flv", "-c:a adpcm_swf"),
-        ("q.mov", "-c:a adpcm_ima_qt"),
-        ("s.ts", "-c:a mp2 -b:a 128k"),
-        ("l.ts", "-c:a aac -mpegts_flags latm"),
-        ("o.ts", "-c:a libopus"),
-        ("b.m2ts", "-c:a pcm_bluray -ar 48000"),
-        ("s.vob", "-f vob -c:a mp2 -b:a 128k"),
-        ("d.vob", "-f vob -c:a pcm_dvd -ar 48000"),
-        ("v.mpg", "-f vcd -c:a mp2 -b:a 128k"),
-        ("s.wma", "-c:a wmav2"),
-        ("s.asf", "-c:a libmp3lame"),
-        ("s.dts", "-c:a dca -strict -2"),
-    ];
-    let sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=0.5:sample_rate=44100"];
-    let make = |(file, args): (&'static str, &str)| {
-        let args: Vec<&str> = sound.iter().copied().chain(args.split(' ')).collect();
-        (file, std::fs::read(media::make(file, &args)).unwrap())
-    };
-    kinds.map(make).to_vec()
-}
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % n
-    }
-}
 
 fn assert_final(name: &str, outcome: &Result<microserve_core::transcode::Transcoded, TranscodeError>) {
     if let Err(err) = outcome {
@@ -107,7 +43,7 @@ fn cut_off_anywhere_gives_what_is_there_or_an_error() {
 
 #[test]
 fn scrambled_files_make_no_panic() {
-    let mut random = Random(0x5eed);
+    let mut random = Random::new(0x5eed);
     for (name, bytes) in samples() {
         for round in 0..60 {
             let mut bytes = bytes.clone();

@@ -9,7 +9,10 @@ use std::io::{self, Cursor, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::bytes::{Bits, ebml, mp4_box, ogg_page, patch_mp4, sine, synchsafe};
+use common::bytes::{
+    asf_guid, asf_object, caf, deflated_zeros, ebml, mp4_box, ogg_page, patch_mp4, sine, synchsafe, ts_packet,
+    vorbis_bomb,
+};
 use common::convert_bytes;
 use microserve_core::transcode::{Options, TranscodeError, Transcoder};
 use microserve_transcoder::NativeTranscoder;
@@ -93,26 +96,6 @@ fn assert_small(bytes: &[u8], most: usize) -> Result<(), TranscodeError> {
     outcome
 }
 
-/// An Ogg Vorbis file whose one codebook has 2^`bits` entries of so many dimensions.
-fn vorbis_bomb(channels: u8, bits: u32, dimensions: u32) -> Vec<u8> {
-    let rates = [0i32; 3].map(i32::to_le_bytes).concat();
-    let ident = [&b"\x01vorbis\0\0\0\0"[..], &[channels], &44_100u32.to_le_bytes(), &rates, &[0xb8, 1]].concat();
-    let comment = [&b"\x03vorbis"[..], &[0; 8], &[1]].concat();
-    let mut setup = Bits::default();
-    for (value, length) in [(0, 8), (0x56_4342, 24), (dimensions, 16), (1 << bits, 24), (1, 1), (bits - 1, 5)] {
-        setup.push(value, length);
-    }
-    for (value, length) in [(1 << bits, bits + 1), (1, 4), (0x6000_0000, 32), (0x6000_0000, 32), (3, 4), (0, 1)] {
-        setup.push(value, length);
-    }
-    for _ in 0..200 {
-        setup.push(0, 32);
-    }
-    let setup = [&b"\x05vorbis"[..], &setup.bytes()].concat();
-    [ogg_page(2, 0, 1, &[&ident]), ogg_page(0, 0, 1, &[&comment, &setup]), ogg_page(4, 100, 1, &[&[0; 10], &[0; 10]])]
-        .concat()
-}
-
 #[test]
 fn a_huge_vorbis_codebook_is_refused_before_it_is_made() {
     for (channels, bits, dimensions) in [(2, 16, 65_535), (6, 16, 65_535), (2, 22, 16), (6, 22, 16)] {
@@ -127,9 +110,7 @@ fn a_huge_vorbis_codebook_is_refused_before_it_is_made() {
 #[test]
 fn compressed_id3_frames_are_not_inflated() {
     // A stream of deflate in which each byte stands for a thousand zeros.
-    let mut zeros = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    zeros.write_all(&vec![0; 100 * MIB]).unwrap();
-    let packed = zeros.finish().unwrap();
+    let packed = deflated_zeros(100 * MIB);
     let frame = [&b"TXXX"[..], &synchsafe(packed.len() + 4), &[0, 9], &synchsafe(100 * MIB), &packed].concat();
     let tag = [&b"ID3\x04\0\0"[..], &synchsafe(frame.len()), &frame].concat();
     let file = [tag, sine("s.mp3", "-c:a libmp3lame -id3v2_version 0")].concat();
@@ -163,15 +144,6 @@ fn pictures_in_flac_are_not_kept() {
     assert_eq!(convert_bytes(&file).unwrap().samples, 22_050);
 }
 
-/// A CAF file whose description has these numbers behind the codec: flags, bytes and samples of a packet, channels, bits.
-fn caf(kind: &[u8; 4], numbers: [u32; 5], table: &[u64; 3], data: &[u8]) -> Vec<u8> {
-    let chunk = |name: &[u8; 4], body: &[u8]| [&name[..], &(body.len() as u64).to_be_bytes(), body].concat();
-    let desc = [&44_100f64.to_be_bytes()[..], kind, &numbers.map(u32::to_be_bytes).concat()].concat();
-    let pakt = [table.map(u64::to_be_bytes).concat(), vec![0x81; 1000]].concat();
-    let data = [&[0; 4][..], data].concat();
-    [&b"caff\0\x01\0\0"[..], &chunk(b"desc", &desc), &chunk(b"pakt", &pakt), &chunk(b"data", &data)].concat()
-}
-
 #[test]
 fn huge_numbers_in_caf_allocate_nothing() {
     const MOST: u32 = u32::MAX;
@@ -203,9 +175,7 @@ fn huge_numbers_in_wave_and_aiff_allocate_nothing() {
 /// Zlib's answer to a megabyte for each kilobyte, in a block of sound.
 #[test]
 fn compressed_blocks_in_matroska_are_bounded() {
-    let mut zeros = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    zeros.write_all(&vec![0; 100 * MIB]).unwrap();
-    let packed = zeros.finish().unwrap();
+    let packed = deflated_zeros(100 * MIB);
     let encoding = ebml(&[0x62, 0x40], &ebml(&[0x50, 0x34], b"\x42\x54\x81\0"));
     let track = [
         &b"\xd7\x81\x01\x83\x81\x02\x86\x8dA_PCM/INT/LIT\xe1\x84\x62\x64\x81\x10"[..],
@@ -304,15 +274,6 @@ fn a_thousand_tracks_cost_little() {
     assert_small(&file, 24 * MIB).unwrap();
 }
 
-/// A transport stream's packet with a payload.
-fn ts_packet(pid: u16, starts: bool, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = pid.to_be_bytes();
-    let mut packet = vec![0x47, high | u8::from(starts) << 6, low, 0x10];
-    packet.extend_from_slice(payload);
-    packet.resize(188, 0xff);
-    packet
-}
-
 #[test]
 fn thousands_of_streams_cost_little_memory() {
     let start = |id: u8| [0, 0, 1, id, 0, 0, 0x80, 0, 0, 0xff, 0xfb, 0x90, 0x00];
@@ -380,21 +341,12 @@ fn crumbs_and_absurd_sizes_of_avi_and_flv_take_no_memory() {
     }
 }
 
-/// An object of ASF's header.
-fn asf_object(kind: u128, body: &[u8]) -> Vec<u8> {
-    let mut kind = kind.to_be_bytes();
-    kind[..4].reverse();
-    kind[4..6].reverse();
-    kind[6..8].reverse();
-    [&kind[..], &(body.len() as u64 + 24).to_le_bytes(), body].concat()
-}
-
 #[test]
 fn thousands_of_streams_in_asf_are_not_kept() {
     const AUDIO: u128 = 0xf8699e40_5b4d_11cf_a8fd_00805f5c442b;
-    let kind = &asf_object(AUDIO, &[])[..16];
+    let kind = asf_guid(AUDIO);
     let format = [&[0x61, 1, 2, 0, 0x44, 0xac, 0, 0, 0, 64, 0, 0, 0, 4, 16, 0, 0, 0][..]].concat();
-    let stream = [kind, &[0; 24], &[18, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0], &format].concat();
+    let stream = [&kind[..], &[0; 24], &[18, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0], &format].concat();
     let stream = asf_object(0xb7dc0791_a9b7_11cf_8ee6_00c00c205365, &stream);
     let data = asf_object(0x75b22636_668e_11cf_a6d9_00aa0062ce6c, &[0; 26]);
     let head = asf_object(0x75b22630_668e_11cf_a6d9_00aa0062ce6c, &[2, 0, 0, 0, 1, 2]);

@@ -67,7 +67,8 @@ pub(super) fn open(
     tags: Tags,
 ) -> Result<Opened<'_>, TranscodeError> {
     let (block, in_block) = sound.block;
-    if block == 0 || block > LARGEST_PACKET || sound.channels == 0 {
+    let no_clock = sound.rate == 0 && sound.codec.is_supported();
+    if block == 0 || block > LARGEST_PACKET || sound.channels == 0 || no_clock {
         return Err(corrupt("the format of its sound makes no sense"));
     }
     let length = length.min(input.len().saturating_sub(at));

@@ -1,8 +1,6 @@
 //! What the transcoder's tests share.
-#![allow(dead_code, unreachable_pub, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "every test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-pub mod bytes;
 
 use std::fs::File;
 use std::io::Cursor;
@@ -10,6 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use microserve_core::transcode::{Options, Quality, TranscodeError, Transcoded, Transcoder};
+pub use microserve_testkit::bytes;
 use microserve_testkit::judge;
 use microserve_transcoder::NativeTranscoder;
 use tempfile::TempDir;
