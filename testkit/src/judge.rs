@@ -1,24 +1,51 @@
 //! What others say of our MP3s: ffmpeg decodes them, mp3val looks at their frames. No code of ours is asked.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
 /// Fails unless ffmpeg decodes the MP3 without a word and mp3val finds nothing wrong in it.
 pub fn assert_clean(mp3: &Path) {
-    let ffmpeg = run(Command::new("ffmpeg")
-        // Told what it is: a file of two frames may be anything otherwise.
-        .args(["-nostdin", "-v", "warning", "-xerror", "-f", "mp3", "-i"])
-        .arg(mp3)
-        .args(["-f", "null", "-"]));
-    let said = String::from_utf8_lossy(&ffmpeg.stderr);
-    assert!(ffmpeg.status.success() && said.is_empty(), "ffmpeg says of {}:\n{said}", mp3.display());
+    if let Err(complaint) = clean_pcm(mp3) {
+        panic!("{complaint}");
+    }
+}
 
+/// The sound of an MP3 as interleaved PCM in -1..=1, at its own rate, without the encoder's delay and padding.
+///
+/// # Errors
+/// What ffmpeg says while it decodes it, or mp3val finds wrong in it.
+pub fn clean_pcm(mp3: &Path) -> Result<Vec<f32>, String> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    // Told what it is: a file of two frames may be anything otherwise.
+    ffmpeg.args(["-nostdin", "-v", "warning", "-xerror", "-f", "mp3", "-i"]).arg(mp3);
+    ffmpeg.args(["-map", "0:a:0", "-f", "f32le", "-"]);
+    if has_cover(mp3) {
+        ffmpeg.args(["-map", "0:v", "-f", "null", "-"]);
+    }
+    let ffmpeg = run(&mut ffmpeg);
+    let said = String::from_utf8_lossy(&ffmpeg.stderr);
+    if !ffmpeg.status.success() || !said.is_empty() {
+        return Err(format!("ffmpeg says of {}:\n{said}", mp3.display()));
+    }
     let mp3val = run(Command::new("mp3val").arg(mp3));
     let said = String::from_utf8_lossy(&mp3val.stdout);
     // A sound of a tenth of a second is no damage.
     let findings = said.lines().filter(|line| !line.contains("Too few MPEG frames"));
     let complains = findings.into_iter().any(|line| line.starts_with("WARNING") || line.starts_with("ERROR"));
-    assert!(mp3val.status.success() && !complains, "mp3val says of {}:\n{said}", mp3.display());
+    if !mp3val.status.success() || complains {
+        return Err(format!("mp3val says of {}:\n{said}", mp3.display()));
+    }
+    Ok(floats(&ffmpeg.stdout))
+}
+
+/// Whether a frame of the tag in front is a picture (ID3v2.4.0 native frames, 4.14).
+fn has_cover(mp3: &Path) -> bool {
+    const WITHIN: u64 = 64 * 1024;
+    let mut head = Vec::new();
+    let read = File::open(mp3).and_then(|file| file.take(WITHIN).read_to_end(&mut head));
+    read.is_ok() && head.windows(4).any(|name| name == b"APIC")
 }
 
 /// How many frames an MP3 has, as far as their headers tell: layer III, of one sample rate and one behind the other from
@@ -68,7 +95,11 @@ pub fn samples(path: &Path) -> u64 {
 /// The sound as interleaved PCM in -1..=1, at this rate in Hz and with so many channels.
 pub fn pcm(path: &Path, rate: u32, channels: u16) -> Vec<f32> {
     let bytes = decode(path, &["-ar", &rate.to_string(), "-ac", &channels.to_string(), "-f", "f32le"]);
-    bytes.chunks_exact(4).map(|sample| f32::from_le_bytes(sample.try_into().expect("four bytes"))).collect()
+    floats(&bytes)
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|sample| f32::from_le_bytes(*sample)).collect()
 }
 
 /// The signal-to-noise ratio in dB, where the noise is what `judged` has that `reference` has not. Of unlike lengths,
@@ -151,6 +182,7 @@ mod tests {
     fn a_clean_mp3_is_clean_and_exactly_as_long_as_its_sound() {
         assert_clean(&mp3());
         assert!(frames(&std::fs::read(mp3()).unwrap()) >= 39);
+        assert_eq!(clean_pcm(&mp3()).unwrap(), pcm(&mp3(), 44_100, 1));
         assert_eq!((samples(&mp3()), duration(&mp3())), (44_100, 1.0));
     }
 

@@ -5,6 +5,7 @@ use symphonia::core::codecs::audio::well_known::*;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 
 use crate::audio::{Speaker, wave_order};
+use crate::span::Span;
 
 pub(crate) mod amr;
 pub(crate) mod dts;
@@ -88,6 +89,15 @@ impl Codec {
         let mut params = AudioCodecParameters::new();
         params.for_codec(codec).with_extra_data(settings.into());
         Self::Symphonia(params)
+    }
+
+    /// What every decoder gives first that is none of the sound, wherever the packets come from.
+    pub(crate) fn skipped(&self) -> Span {
+        match self {
+            Self::Opus(head) => Span::new(head.pre_skip.into(), 48_000),
+            Self::Wma(wma) => Span::new(wma.delay(), wma.rate.into()),
+            _ => Span::ZERO,
+        }
     }
 
     /// What the settings of AAC say of its sound: rate in Hz and channels.

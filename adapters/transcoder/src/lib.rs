@@ -16,22 +16,7 @@
 //! # }
 //! ```
 //!
-//! # What is read
-//!
-//! | container | codecs |
-//! |---|---|
-//! | MP4, M4A, MOV, 3GP; also fragmented, cut off behind its headers, without `ftyp` | AAC of every profile but USAC, AC-3, E-AC-3, MPEG layers I to III, ALAC, FLAC, Opus, Vorbis, DTS (its core), AMR, PCM, µ-law, A-law, MS and IMA ADPCM |
-//! | Matroska, WebM | the same but AMR |
-//! | Ogg, OGV | Vorbis, Opus, FLAC |
-//! | AVI, also of more than 2 GB | MPEG layers I to III, AC-3, DTS, AAC, Vorbis, FLAC, Opus, Windows Media Audio, PCM, µ-law, A-law, MS and IMA ADPCM |
-//! | FLV, also with Enhanced RTMP's codecs | AAC, MP3, Opus, FLAC, AC-3, E-AC-3, PCM, µ-law, A-law, ADPCM |
-//! | ASF, WMV, WMA | Windows Media Audio 1 and 2, MPEG layers I to III, AAC, PCM, µ-law, A-law, MS and IMA ADPCM |
-//! | MPEG-TS: TS, MTS, M2TS, also cut anywhere | AAC in ADTS and LATM, MPEG layers I to III, AC-3, E-AC-3, Opus, PCM of Blu-rays, SMPTE 302M |
-//! | MPEG-PS: MPG, VOB, DAT of Video CDs | MPEG layers I to III, AC-3, PCM of DVDs, AAC |
-//! | WAVE, RF64, BW64, W64, RIFX | PCM, µ-law, A-law, MS and IMA ADPCM, MPEG audio, AAC in ADTS |
-//! | AIFF, AIFF-C, AU | PCM, µ-law, A-law, in AIFF-C IMA ADPCM |
-//! | CAF | PCM, µ-law, A-law, IMA ADPCM, ALAC, AAC, Opus, MPEG audio |
-//! | FLAC, MPEG audio (MP1, MP2, MP3), AAC in ADTS, AC-3, E-AC-3, DTS, AMR | their own |
+#![doc = include_str!("../FORMATS.md")]
 //!
 //! Anything else is an error that names it. Surround is mixed down (ITU-R BS.775), sample rates that MP3 does not have
 //! are converted, and title, artist, album, date, cover and chapters go into an ID3v2.4 tag.

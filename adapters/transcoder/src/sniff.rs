@@ -3,6 +3,9 @@
 //! Guessing wrong is worse than refusing: a decoder fed with another container's bytes makes noise. So elementary
 //! streams (MP3, ADTS, AC-3) count only when several frames in a row fit together.
 
+pub(crate) mod ac3;
+mod foreign;
+pub(crate) mod mpeg;
 pub(crate) mod ts;
 
 use crate::codec::dts;
@@ -120,7 +123,8 @@ pub fn sniff(head: &[u8]) -> Container {
             _ => Container::Mp3,
         };
     }
-    magic(head).or_else(|| elementary(head)).or_else(|| words(head)).unwrap_or(Container::Unsupported("unknown"))
+    let container = magic(head).or_else(|| elementary(head)).or_else(|| foreign::text(head));
+    container.unwrap_or(Container::Unsupported("unknown"))
 }
 
 /// A tag may be followed by another one, by padding, or by what only claims to be audio.
@@ -190,51 +194,10 @@ fn magic(head: &[u8]) -> Option<Container> {
     if ts::starts_stream(head) {
         return Some(Container::MpegTs);
     }
-    SIGNATURES
-        .iter()
-        .find(|(magic, _)| tag(0, magic))
-        .map(|(_, name)| Container::Unsupported(name))
+    foreign::signed(head)
         .or_else(|| ts::follows(head).then_some(Container::MpegTs))
         .or_else(|| has_packs(head).then_some(Container::MpegPs))
 }
-
-const SIGNATURES: &[(&[u8], &str)] = &[
-    (b"\x00\x00\x01\xb3", "mpegvideo"),
-    (b"\x00\x00\x00\x01\x67", "h264"),
-    (b"\x00\x00\x00\x01\x40\x01", "hevc"),
-    (b".RMF", "realmedia"),
-    (b".ra\xfd", "realaudio"),
-    (b"#!AMR", "amr"),
-    (b"wvpk", "wavpack"),
-    (b"MAC ", "ape"),
-    (b"TTA1", "tta"),
-    (b"MPCK", "musepack"),
-    (b"MP+", "musepack"),
-    (b"DSD ", "dsf"),
-    (b"FRM8", "dff"),
-    (b"tBaK", "tak"),
-    (b"OFR ", "optimfrog"),
-    (b"MThd", "midi"),
-    (b"ADIF", "adif"),
-    (b"DKIF", "ivf"),
-    (b"YUV4MPEG2", "yuv4mpeg"),
-    (b"FWS", "swf"),
-    (b"CWS", "swf"),
-    (b"\x06\x0e\x2b\x34", "mxf"),
-    (b"nut/multimedia container", "nut"),
-    (b"PK\x03\x04", "zip"),
-    (b"PK\x05\x06", "zip"),
-    (b"Rar!\x1a\x07", "rar"),
-    (b"7z\xbc\xaf\x27\x1c", "7z"),
-    (b"\x1f\x8b\x08", "gzip"),
-    (b"%PDF-", "pdf"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"GIF8", "gif"),
-    (b"\x7fELF", "elf"),
-    (b"SQLite format 3\0", "sqlite"),
-    (b"8BPS", "psd"),
-];
 
 /// ISO base media: the first box is one of those that may come first, and its size makes sense (ISO/IEC 14496-12, 4.2).
 fn iso(head: &[u8]) -> Option<Container> {
@@ -321,147 +284,4 @@ fn adts_run(head: &[u8]) -> bool {
     }
     // Fewer are enough when the file ends with them.
     frames >= 4 || (frames >= 2 && at >= head.len())
-}
-
-/// Text of some kind, which is worth a name of its own in an error.
-fn words(head: &[u8]) -> Option<Container> {
-    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    let start = &head[..head.len().min(4096)];
-    // A character may be cut at the end.
-    let text = match std::str::from_utf8(start) {
-        Ok(text) => text,
-        Err(err) if err.error_len().is_none() => std::str::from_utf8(&start[..err.valid_up_to()]).unwrap_or_default(),
-        Err(_) => return None,
-    };
-    if text.is_empty() || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
-        return None;
-    }
-    let text = text.trim_start();
-    let begins = |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with));
-    let name = if begins("#EXTM3U") {
-        "m3u8"
-    } else if begins("<!doctype html") || begins("<html") {
-        "html"
-    } else if begins("<svg") || (begins("<?xml") && text.contains("<svg")) {
-        "svg"
-    } else if begins("<?xml") || begins("<MPD") {
-        "xml"
-    } else if begins("WEBVTT") {
-        "webvtt"
-    } else {
-        "text"
-    };
-    Some(Container::Unsupported(name))
-}
-
-pub(crate) mod ac3;
-
-pub(crate) mod mpeg {
-    //! Headers of MPEG audio frames (ISO/IEC 11172-3, 2.4.1.3, with 13818-3 and MPEG-2.5).
-
-    /// What a frame's header says.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) struct Frame {
-        /// Version, layer and sample rate: what does not change within a stream.
-        kind: (u8, u8, u8),
-        /// 1, 2 or 3.
-        pub(crate) layer: u8,
-        /// Bytes, with the header.
-        pub(crate) size: usize,
-        /// Hz.
-        pub(crate) rate: u32,
-        pub(crate) channels: u16,
-        /// Per channel.
-        pub(crate) samples: u32,
-        /// Its bitrate in kbit/s.
-        pub(crate) kbps: u16,
-    }
-
-    impl Frame {
-        /// Whether both may be of one stream.
-        pub(crate) fn is_like(&self, other: &Self) -> bool {
-            self.kind == other.kind
-        }
-
-        /// Bytes between the header and the main data of layer III.
-        pub(crate) fn side_info(&self) -> usize {
-            match (self.kind.0 == 3, self.channels) {
-                (true, 1) | (false, 2) => 17,
-                (true, _) => 32,
-                (false, _) => 9,
-            }
-        }
-    }
-
-    /// Whether a frame of layer III has one of the tags Xing, Info and VBRI, which encoders put first.
-    pub(crate) fn has_tag(frame: &[u8], head: &Frame) -> bool {
-        let at = 4 + head.side_info();
-        frame.get(36..40) == Some(b"VBRI") || matches!(frame.get(at..at + 4), Some(b"Xing" | b"Info"))
-    }
-
-    const KBPS: [[u16; 15]; 5] = [
-        [0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448],
-        [0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384],
-        [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
-        [0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256],
-        [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
-    ];
-
-    /// Reads the header of the frame that `bytes` begins with. Free-format frames are not taken.
-    pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
-        let [0xff, b1, b2, b3] = *bytes.get(..4)? else { return None };
-        let (version, layer) = (b1 >> 3 & 3, 4 - (b1 >> 1 & 3));
-        let (bitrate, rate) = (usize::from(b2 >> 4), b2 >> 2 & 3);
-        if b1 & 0xe0 != 0xe0 || version == 1 || layer == 4 || bitrate == 0 || bitrate == 15 || rate == 3 {
-            return None;
-        }
-        let mpeg1 = version == 3;
-        let row = match (mpeg1, layer) {
-            (true, layer) => usize::from(layer) - 1,
-            (false, 1) => 3,
-            (false, _) => 4,
-        };
-        let kbps = KBPS[row][bitrate];
-        let bits = usize::from(kbps) * 1000;
-        let hz = [44_100, 48_000, 32_000][usize::from(rate)] >> [2, 0, 1, 0][usize::from(version)];
-        let padding = usize::from(b2 >> 1 & 1);
-        let size = match layer {
-            1 => (12 * bits / hz + padding) * 4,
-            3 if !mpeg1 => 72 * bits / hz + padding,
-            _ => 144 * bits / hz + padding,
-        };
-        let channels = if b3 >> 6 == 3 { 1 } else { 2 };
-        let samples = match layer {
-            1 => 384,
-            3 if !mpeg1 => 576,
-            _ => 1152,
-        };
-        Some(Frame { kind: (version, layer, rate), layer, size, rate: hz as u32, channels, samples, kbps })
-    }
-
-    /// Whether frames of one kind follow each other from the first byte on, or from a little later: encoders and
-    /// cutters leave some bytes in front.
-    pub(crate) fn starts_stream(head: &[u8]) -> bool {
-        const LATEST_START: usize = 4096;
-        (0..head.len().min(LATEST_START)).any(|start| {
-            // The later it starts, the more frames are asked for, so that chance has none.
-            head[start] == 0xff && run(&head[start..], if start == 0 { 3 } else { 8 })
-        })
-    }
-
-    fn run(bytes: &[u8], wanted: usize) -> bool {
-        let Some(first) = frame(bytes) else { return false };
-        let (mut at, mut frames) = (0, 0);
-        while frames < wanted {
-            match bytes.get(at..).and_then(frame) {
-                Some(next) if next.kind == first.kind => at += next.size,
-                Some(_) => return false,
-                // The end of the file, or an ID3v1 or APE tag behind the last frame.
-                None => break,
-            }
-            frames += 1;
-        }
-        let ends = at >= bytes.len() || bytes[at..].starts_with(b"TAG") || bytes[at..].starts_with(b"APETAGEX");
-        frames >= wanted || (frames >= 2 && ends)
-    }
 }

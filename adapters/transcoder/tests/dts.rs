@@ -88,3 +88,31 @@ fn frames_behind_damage_are_found() {
         assert!(left <= all && left >= all - 5 * 512, "{left} of {all}");
     }
 }
+
+/// A packet of a DVD's stream: a pack's header, and a piece of the first track of DTS with a time (ISO/IEC 13818-1,
+/// 2.5.3.3 and 2.4.3.6).
+fn dvd_packet(time: u32, piece: &[u8]) -> Vec<u8> {
+    let pack = [0, 0, 1, 0xba, 0x44, 0, 4, 0, 4, 1, 0, 0, 3, 0xf8];
+    let stamp = |shift: u32, bits: u32| (time >> shift & ((1 << bits) - 1)) as u16 * 2 + 1;
+    let [a, b] = [stamp(15, 15), stamp(0, 15)].map(u16::to_be_bytes);
+    let header = [0x81, 0x80, 5, 0x20 | stamp(30, 2) as u8, a[0], a[1], b[0], b[1], 0x88, 1, 0, 1];
+    let length = ((header.len() + piece.len()) as u16).to_be_bytes();
+    [&pack[..], &[0, 0, 1, 0xbd], &length, &header, piece].concat()
+}
+
+#[test]
+fn dts_without_a_core_is_named_on_discs_too() {
+    let stream = |piece: &[u8]| (0..40).flat_map(|n| dvd_packet(n * 960, piece)).collect::<Vec<u8>>();
+    match convert_bytes(&stream(&extension(1000))) {
+        Err(TranscodeError::UnsupportedCodec { name }) => assert_eq!(name, "dts_express"),
+        other => panic!("{other:?}"),
+    }
+    // The same with a core in front of each.
+    let bytes = dts();
+    let whole: Vec<u8> = frames(&bytes)
+        .iter()
+        .zip(0..)
+        .flat_map(|(frame, n)| dvd_packet(n * 960, &[frame, &extension(700)[..]].concat()))
+        .collect();
+    assert_eq!(convert_bytes(&whole).unwrap().samples, convert_bytes(&bytes).unwrap().samples);
+}

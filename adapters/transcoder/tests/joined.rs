@@ -4,7 +4,8 @@
 mod common;
 
 use common::bytes::{map_pages, patch_mp4, sine, synchsafe};
-use common::convert_bytes;
+use common::{convert, convert_bytes, finest};
+use microserve_testkit::{judge, media};
 
 /// Samples of half a second at 44.1 kHz.
 const HALF: u64 = 22_050;
@@ -158,4 +159,31 @@ fn an_estimate_is_no_reason_to_refuse() {
         let made = transcoder.transcode(&mut Cursor::new(file), &mut sink, &Options::default(), go_on).unwrap();
         assert!((9.9..10.2).contains(&made.duration()));
     }
+}
+
+#[test]
+fn chained_ogg_is_converted_to_its_end() {
+    let one = media::make(
+        "chain1.ogg",
+        &["-f", "lavfi", "-i", "sine=frequency=440:duration=1:sample_rate=44100", "-c:a", "libvorbis"],
+    );
+    let two = media::make(
+        "chain2.ogg",
+        &["-f", "lavfi", "-i", "sine=frequency=880:duration=1.5:sample_rate=48000", "-c:a", "libvorbis"],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let both = folder.path().join("both.ogg");
+    std::fs::write(&both, [std::fs::read(one).unwrap(), std::fs::read(two).unwrap()].concat()).unwrap();
+    let mp3 = convert(&both, &finest()).unwrap();
+    assert_eq!(mp3.made.samples, 44_100 + 66_150);
+    judge::assert_clean(&mp3.path);
+}
+
+#[test]
+fn a_trimmed_clip_is_as_long_as_its_edit_list_says() {
+    let whole = media::make("whole.mp4", &["-f", "lavfi", "-i", "sine=duration=10:sample_rate=44100", "-c:a", "aac"]);
+    let clip = media::make("clip.mp4", &["-ss", "3.3", "-i", whole.to_str().unwrap(), "-t", "2", "-c", "copy"]);
+    let mp3 = convert(&clip, &finest()).unwrap();
+    let seconds = mp3.made.duration();
+    assert!((seconds - 2.0).abs() < 0.03, "{seconds}");
 }

@@ -6,6 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
+use common::bytes::map_pages;
 use common::{convert, finest};
 use microserve_testkit::{judge, media};
 
@@ -60,6 +61,33 @@ fn sound_that_starts_late_is_late_in_the_mp3() {
             // ffmpeg forgets to add the codec delay when it does not have to move the whole file.
             let within = if name == "late.webm" { 0.007 } else { 0.001 };
             check_click(&file, CLICK + late_by.parse::<f64>().unwrap(), within);
+        }
+    }
+}
+
+/// ffmpeg writes no Ogg like that, so that the pages of the sound are told to be later.
+#[test]
+fn sound_that_starts_late_in_ogg_is_late_in_the_mp3() {
+    for (name, args, first) in [
+        ("late.ogv", "-c:v libtheora -c:a libvorbis -q:a 8", &b"\x01vorbis"[..]),
+        ("late-opus.ogv", "-c:v libtheora -c:a libopus -b:a 192k", b"OpusHead"),
+        ("late-flac.ogv", "-c:v libtheora -c:a flac", b"\x7fFLAC"),
+    ] {
+        let ogg = std::fs::read(late(name, args, 48_000, "0")).unwrap();
+        // The first page of the sound, behind its header of 28 bytes.
+        let sound = ogg.windows(first.len()).position(|bytes| bytes == first).unwrap() - 28;
+        let serial = ogg[sound + 14..sound + 18].to_vec();
+        for (late_by, samples) in [(0.3, 14_400), (0.777, 37_296)] {
+            let shifted = map_pages(&ogg, |_, page| {
+                let granule = i64::from_le_bytes(page[6..14].try_into().unwrap());
+                if page[14..18] == serial && granule > 0 {
+                    page[6..14].copy_from_slice(&(granule + samples).to_le_bytes());
+                }
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join(name);
+            std::fs::write(&file, shifted.concat()).unwrap();
+            check_click(&file, CLICK + late_by, 0.001);
         }
     }
 }

@@ -2,9 +2,9 @@
 //! words of 16 bits or, for what takes them for PCM, in the lower 14 bits of such words; of either byte order.
 
 /// What a frame of the core begins with.
-const CORE: [u8; 4] = [0x7f, 0xfe, 0x80, 0x01];
+pub(crate) const CORE: [u8; 4] = [0x7f, 0xfe, 0x80, 0x01];
 /// What an extension substream begins with, which may be behind a frame or stand alone (7.4.1).
-const EXTENSION: [u8; 4] = [0x64, 0x58, 0x20, 0x25];
+pub(crate) const EXTENSION: [u8; 4] = [0x64, 0x58, 0x20, 0x25];
 /// Bytes of a header, in any form.
 pub(crate) const HEADER: usize = 14;
 

@@ -92,7 +92,8 @@ impl Ima {
     fn next(&mut self, code: u32, bits: u32) -> f32 {
         let (sign, top) = (code >> (bits - 1) & 1, bits - 1);
         let step = i32::from(STEPS[self.index]);
-        // Each bit is worth half of the one above it, and half of the last one is always added.
+        // Each bit is worth half of the one above it, and half of the last one is always added; each is rounded for
+        // itself, as IMA and Microsoft's own codec do it, while a player that multiplies is a little off.
         let mut difference = step >> top;
         for bit in 0..top {
             if code >> (top - 1 - bit) & 1 == 1 {

@@ -201,7 +201,7 @@ impl Avi<'_> {
             && (stream.is_timed || self.ticks == 0)
             && self.splitter.is_empty()
         {
-            self.time = Some(stream.moment(self.ticks));
+            self.time = Some(stream.due(self.ticks));
         }
         self.ticks += 1;
         self.data = data;

@@ -48,6 +48,9 @@ impl Kind {
     }
 }
 
+/// DTS that has no core.
+const DTS_EXPRESS: &str = "dts_express";
+
 /// The sound of a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Format {
@@ -82,6 +85,7 @@ impl Format {
             Kind::Adts => Codec::Adts,
             Kind::Latm => Codec::Latm,
             Kind::Ac3 => Codec::Ac3,
+            Kind::Dts if self.name == DTS_EXPRESS => Codec::Unsupported,
             Kind::Dts => Codec::Dts,
             Kind::BlurayPcm | Kind::DvdPcm | Kind::Aes3 => self.pcm.clone().map_or(Codec::Unsupported, Codec::DiscPcm),
             Kind::Opus(code) => OpusHead::of_transport_stream(code).map_or(Codec::Unsupported, Codec::Opus),
@@ -254,7 +258,11 @@ pub(super) fn format(kind: Kind, bytes: &[u8], first: Option<usize>, ended: bool
         if ended {
             frames.finish();
         }
-        return frames.next().map(|cut| cut.head.format);
+        let express = || (kind == Kind::Dts && ended && headers::is_dts_without_core(bytes)).then_some(DTS_EXPRESS);
+        return match frames.next() {
+            Some(cut) => Some(cut.head.format),
+            None => express().map(|name| Format::unseen(kind, name)),
+        };
     }
     let mut units = Units::new(kind);
     units.begin(None);

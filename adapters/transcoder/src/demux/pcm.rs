@@ -83,7 +83,8 @@ pub(super) fn open(
         duration: Some(duration),
         language: None,
     };
-    let part = Part { length: samples.map(|samples| Span::new(samples, sound.rate.into())), ..Part::default() };
+    let length_heard = samples.map(|samples| Span::new(samples, sound.rate.into()));
+    let part = Part { length: length_heard, ..Part::from(sound.codec.skipped()) };
     let track = Track { played: vec![part], ..Track::audio(info, sound.codec) };
     let blocks = (PACKET / in_block.max(1)).clamp(1, (LARGEST_PACKET / block).max(1));
     let packets = Box::new(Blocks { input, at, end: at.saturating_add(length), packet: blocks * block });

@@ -8,7 +8,6 @@ use super::{AUDIO, Part, Track};
 use crate::audio::{Speaker, layout, wave_order};
 use crate::codec::pcm::{Order, Sample};
 use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead, Wma};
-use crate::span::Span;
 
 /// The structure, as it stands there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,14 +89,10 @@ impl<'b> WaveFormat<'b> {
     pub(super) fn track(&self) -> (Track, Packing) {
         let (name, codec, packing) = self.codec();
         let (mut rate, mut channels) = codec.aac_format().unwrap_or((self.rate, self.channels));
-        let mut played = Part::default();
         if let Codec::Opus(head) = &codec {
             (rate, channels) = (48_000, head.channels.into());
-            played = Part::from(Span::new(head.pre_skip.into(), 48_000));
         }
-        if let Codec::Wma(wma) = &codec {
-            played = Part::from(Span::new(wma.delay(), rate.into()));
-        }
+        let played = Part::from(codec.skipped());
         let info = TrackInfo { kind: AUDIO.into(), codec: name, channels, sample_rate: rate, ..TrackInfo::default() };
         (Track { played: vec![played], ..Track::audio(info, codec) }, packing)
     }

@@ -43,16 +43,19 @@ pub fn convert_bytes(bytes: &[u8]) -> Result<Transcoded, TranscodeError> {
     NativeTranscoder::default().transcode(&mut Cursor::new(bytes), &mut sink, &Options::default(), go_on)
 }
 
-/// How much the MP3's sound differs from what ffmpeg decodes of the source, in dB. Loudness does not count: a downmix
-/// has to be turned down somewhere.
+/// How much the MP3's sound is like what ffmpeg decodes of the source, in dB.
 pub fn snr(source: &Path, mp3: &Mp3) -> f64 {
     let (rate, channels) = (mp3.made.sample_rate, mp3.made.channels);
-    let (theirs, mut ours) = (judge::pcm(source, rate, channels), judge::pcm(&mp3.path, rate, channels));
+    likeness(&judge::pcm(source, rate, channels), judge::pcm(&mp3.path, rate, channels))
+}
+
+/// How much one sound is like the other, in dB. Loudness does not count: a downmix has to be turned down somewhere.
+pub fn likeness(theirs: &[f32], mut ours: Vec<f32>) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let power = dot(&ours, &ours);
     if power > 0.0 {
-        let gain = (dot(&theirs, &ours) / power) as f32;
+        let gain = (dot(theirs, &ours) / power) as f32;
         ours.iter_mut().for_each(|sample| *sample *= gain);
     }
-    judge::snr(&theirs, &ours)
+    judge::snr(theirs, &ours)
 }

@@ -198,12 +198,23 @@ impl Stream {
         matches!(self.packing, Packing::Blocks(_))
     }
 
+    /// When the first sample is due that a tick's packet decodes to, be it heard or not.
+    pub(super) fn due(&self, ticks: u64) -> Moment {
+        let skipped = i64::try_from(self.track.codec.skipped().frames(self.rate)).unwrap_or(i64::MAX);
+        Moment::new(self.start_of(ticks).saturating_sub(skipped), self.rate.into())
+    }
+
     /// When a tick begins.
-    pub(super) fn moment(&self, ticks: u64) -> Moment {
+    fn moment(&self, ticks: u64) -> Moment {
+        Moment::new(self.start_of(ticks), self.rate.into())
+    }
+
+    /// The same on the clock of its rate.
+    fn start_of(&self, ticks: u64) -> i64 {
         let scale = u64::from(self.scale);
         let start = u64::from(self.start);
         let is_late = self.rate > 0 && (start * scale) as f64 / f64::from(self.rate) > LATEST_START;
         let ticks = ticks.saturating_add(if is_late { 0 } else { start });
-        Moment::new(i64::try_from(ticks.saturating_mul(scale)).unwrap_or(i64::MAX), self.rate.into())
+        i64::try_from(ticks.saturating_mul(scale)).unwrap_or(i64::MAX)
     }
 }

@@ -3,6 +3,7 @@
 use rusty_aac::latm::LatmReader;
 
 use super::{Format, Head, Kind};
+use crate::codec::dts;
 use crate::demux::adts;
 use crate::sniff::{ac3, mpeg};
 
@@ -22,7 +23,7 @@ pub(super) fn look(kind: Kind, bytes: &[u8], ended: bool) -> Look {
         Kind::Mpeg => 4,
         Kind::Adts => adts::HEADER,
         Kind::Ac3 => ac3::HEADER,
-        Kind::Dts => DTS_HEADER,
+        Kind::Dts => dts::HEADER,
         _ => LATM_HEADER,
     };
     if bytes.len() < needed {
@@ -30,7 +31,7 @@ pub(super) fn look(kind: Kind, bytes: &[u8], ended: bool) -> Look {
     }
     match kind {
         Kind::Ac3 => unit_of_ac3(bytes, ended),
-        Kind::Dts if bytes.starts_with(&DTS_EXTENSION) => dts_extension(bytes),
+        Kind::Dts if bytes.starts_with(&dts::EXTENSION) => dts_extension(bytes),
         _ => head(kind, bytes).map_or(Look::Nothing, Look::Frame),
     }
 }
@@ -40,7 +41,7 @@ pub(super) fn start(kind: Kind, bytes: &[u8]) -> usize {
     let first = match kind {
         Kind::Ac3 => 0x0b,
         Kind::Dts => {
-            let is_first = |byte: &u8| *byte == DTS_CORE[0] || *byte == DTS_EXTENSION[0];
+            let is_first = |byte: &u8| *byte == dts::CORE[0] || *byte == dts::EXTENSION[0];
             return bytes.iter().position(is_first).unwrap_or(bytes.len());
         }
         Kind::Latm => 0x56,
@@ -131,39 +132,34 @@ impl Latm {
     }
 }
 
-/// Syncwords of the core and of extension substreams (ETSI TS 102 114, 5.2 and 7.3), and the bytes that tell all.
-const DTS_CORE: [u8; 4] = [0x7f, 0xfe, 0x80, 0x01];
-const DTS_EXTENSION: [u8; 4] = [0x64, 0x58, 0x20, 0x25];
-const DTS_HEADER: usize = 12;
-
 fn dts(bytes: &[u8]) -> Option<Head> {
-    const RATES: [u32; 16] =
-        [0, 8_000, 16_000, 32_000, 0, 0, 11_025, 22_050, 44_100, 0, 0, 12_000, 24_000, 48_000, 0, 0];
-    const CHANNELS: [u16; 16] = [1, 2, 2, 2, 2, 3, 3, 4, 4, 5, 6, 6, 6, 7, 8, 8];
-    let fields = u64::from_be_bytes(*bytes.strip_prefix(&DTS_CORE)?.first_chunk()?);
-    let field = |at: u32, length: u32| fields << at >> (64 - length);
-    let (blocks, size) = (field(7, 7) as u32 + 1, field(14, 14) as usize + 1);
-    let (mode, rate) = (usize::try_from(field(28, 6)).ok()?, RATES[usize::try_from(field(34, 4)).ok()?]);
-    let lfe = u16::from(matches!(field(53, 2), 1 | 2));
-    // Modes from 16 on are the user's own.
-    let channels = CHANNELS.get(mode).map_or(0, |channels| channels + lfe);
-    if rate == 0 || blocks < 6 || size < 96 {
-        return None;
-    }
-    let format = Format::new(Kind::Dts, "dts", rate, channels);
-    Some(Head { format, samples: 32 * blocks, size })
+    let frame = dts::Frame::parse(bytes)?;
+    let format = Format::new(Kind::Dts, "dts", frame.rate, frame.channels);
+    Some(Head { format, samples: frame.samples, size: frame.size })
 }
 
 /// What makes the core lossless, or gives it more channels.
 fn dts_extension(bytes: &[u8]) -> Look {
     /// Three times what a Blu-ray has room for.
-    const LARGEST: u64 = 128 * 1024;
-    let Some(fields) = bytes.get(4..).and_then(|rest| rest.first_chunk()) else { return Look::More };
-    let fields = u64::from_be_bytes(*fields);
-    let field = |at: u32, length: u32| fields << at >> (64 - length);
-    let size = 1 + if field(10, 1) == 1 { field(23, 20) } else { field(19, 16) };
-    match usize::try_from(size) {
-        Ok(bytes) if (DTS_HEADER..=LARGEST as usize).contains(&bytes) => Look::Skip(bytes),
+    const LARGEST: usize = 128 * 1024;
+    match dts::extension(bytes) {
+        Some(size) if (dts::HEADER..=LARGEST).contains(&size) => Look::Skip(size),
         _ => Look::Nothing,
     }
+}
+
+/// Whether the bytes are extensions of DTS one behind the other, without a frame of the core between them: that is DTS
+/// Express, or another kind that has no core.
+pub(super) fn is_dts_without_core(bytes: &[u8]) -> bool {
+    const IN_A_ROW: usize = 3;
+    let mut at = bytes.windows(4).position(|four| four == dts::EXTENSION).unwrap_or(bytes.len());
+    for n in 0.. {
+        match look(Kind::Dts, bytes.get(at..).unwrap_or_default(), true) {
+            Look::Skip(size) => at = at.saturating_add(size),
+            // The last one may be cut off.
+            Look::More => return n >= IN_A_ROW,
+            Look::Frame(_) | Look::Nothing => return false,
+        }
+    }
+    false
 }

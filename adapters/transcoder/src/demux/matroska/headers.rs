@@ -228,8 +228,7 @@ impl Fields<'_> {
             (rate, channels) = (48_000, head.channels.into());
         }
         (rate, channels) = codec.aac_format().unwrap_or((rate, channels));
-        let pre_skip = if let Codec::Opus(head) = &codec { u64::from(head.pre_skip) } else { 0 };
-        let skip = self.delay.map_or(Span::new(pre_skip, 48_000), Span::nanos);
+        let skip = self.delay.map_or(codec.skipped(), Span::nanos);
         let language = self.language;
         let info = TrackInfo { kind: AUDIO.into(), codec: name, channels, sample_rate: rate, duration: None, language };
         let played = vec![Part::from(skip)];
