@@ -84,9 +84,9 @@ pub(crate) fn copy(
             Read::Packet => {
                 let frame = Frame::parse(&packet.data).filter(|frame| plan.is_of_kind(frame)).ok_or_else(changed)?;
                 if n < plan.frames.start {
-                    writer.pass_over(&frame, &packet.data)
+                    writer.pass_over(&frame, &packet.data);
                 } else {
-                    writer.add(&frame, &mut packet.data)?
+                    writer.add(&frame, &mut packet.data)?;
                 }
                 n += 1;
                 true

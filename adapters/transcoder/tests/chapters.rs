@@ -81,8 +81,6 @@ fn chapters_of_every_container_that_has_them_are_kept() {
         ("c-frag.mp4", "-c:a aac -movflags frag_keyframe+empty_moov"),
         ("c.mkv", "-c:a aac"),
         ("c.webm", "-c:a libopus"),
-        ("c.ogg", "-c:a libvorbis"),
-        ("c.opus", "-c:a libopus"),
         ("c.mp3", "-c:a libmp3lame"),
         ("c3.mp3", "-c:a libmp3lame -id3v2_version 3"),
         ("c.aiff", "-c:a pcm_s16be -write_id3v2 1"),
@@ -96,6 +94,25 @@ fn chapters_of_every_container_that_has_them_are_kept() {
         }
         let probed = NativeTranscoder::default().probe(&mut std::fs::File::open(&source).unwrap()).unwrap();
         assert_eq!(probed.chapters, 3, "{name}");
+    }
+}
+
+#[test]
+fn comments_of_ogg_and_flac_are_chapters() {
+    // What ffmpeg writes of chapters itself is not there.
+    let mut args: Vec<String> = ["-f", "lavfi", "-i", "sine=duration=4"].map(Into::into).into();
+    for (n, (start, _, title)) in three().iter().enumerate() {
+        for comment in
+            [format!("CHAPTER{n:03}=00:00:{}.{:03}", start / 1000, start % 1000), format!("CHAPTER{n:03}NAME={title}")]
+        {
+            args.extend(["-metadata:s:a".to_owned(), comment.clone(), "-metadata".to_owned(), comment]);
+        }
+    }
+    for (name, codec) in [("k.ogg", "libvorbis"), ("k.opus", "libopus"), ("k.flac", "flac")] {
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(["-c:a", codec]).collect();
+        let mp3 = convert(&media::make(name, &args), &Options::default()).unwrap();
+        judge::assert_clean(&mp3.path);
+        check(name, &chapters(&mp3.path), &three());
     }
 }
 
