@@ -217,7 +217,7 @@ fn blocks() -> Vec<Case> {
     let head = &good[..sound];
     let silence = |count: usize| ebml(CLUSTER, &b"\xa3\x87\x81\0\0\x80\xf8\xff\xfe".repeat(count));
     add("a second of silence", [head, &silence(50)].concat(), MP3);
-    add("five minutes of silence at once", [head, &silence(15_000)].concat(), ok_or(&["corrupt"]));
+    add("two minutes of silence at once", [head, &silence(6000)].concat(), ok_or(&["corrupt"]));
     // Opus knows packets of 120 ms in two bytes (RFC 6716, 3.2.5).
     let dense = ebml(CLUSTER, &b"\xa3\x86\x81\0\0\x80\xfb\x06".repeat(2500));
     add("packets of 120 ms without a byte of sound", [head, &dense].concat(), DAMAGED);

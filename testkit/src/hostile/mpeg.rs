@@ -105,7 +105,7 @@ fn transport() -> Vec<Case> {
         "encrypted, behind the tables",
         each(&|n, packet| {
             if n > 3 {
-                packet[3] |= 0x80
+                packet[3] |= 0x80;
             }
         }),
         ok_or(&["corrupt", "encrypted", "no_audio_track"]),

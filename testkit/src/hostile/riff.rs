@@ -189,7 +189,7 @@ fn avi() -> Vec<Case> {
             add(&format!("a description of {byte:#x}"), file, DAMAGED);
         }
         let header = &good[find(&good, b"LIST") + 12..find(&good, b"movi") - 8];
-        let many = riff_chunk(b"LIST", &[b"hdrl", &header[..], &header[64.min(header.len())..].repeat(500)].concat());
+        let many = riff_chunk(b"LIST", &[b"hdrl", header, &header[64.min(header.len())..].repeat(500)].concat());
         add("hundreds of streams", [b"RIFF\xff\xff\xff\x7fAVI ", &many[..], &good[sound - 12..]].concat(), DAMAGED);
     }
     cases
