@@ -64,6 +64,7 @@ cells! {
         pcm("a.vob", "pcm_dvd", 48_000, 6).with(PLAIN_VOB),
     ];
     seldom: [
-        dts("a.mpg", 48_000, 2).in_frames_of(512, 0), ac3("a.mpg", 48_000, 2).in_frames_of(1536, 256), pcm("a.mpg", "pcm_dvd", 48_000, 2),
+        dts("a.mpg", 48_000, 2).in_frames_of(512, 0), ac3("a.mpg", 48_000, 2).in_frames_of(1536, 256),
+        pcm("a.mpg", "pcm_dvd", 48_000, 2),
     ];
 }

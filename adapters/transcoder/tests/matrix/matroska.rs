@@ -30,8 +30,10 @@ cells! {
     ];
     // Nothing says where the sound ends within the last blocks.
     vorbis: [
-        vorbis("a.webm", 48_000, 1).longer_by(896), vorbis("a.webm", 44_100, 2).longer_by(486), vorbis("a.webm", 48_000, 3).longer_by(896),
-        vorbis("a.webm", 48_000, 4).longer_by(896), vorbis("a.webm", 48_000, 5).longer_by(896), vorbis("a.mkv", 48_000, 6).longer_by(896),
+        vorbis("a.webm", 48_000, 1).longer_by(896), vorbis("a.webm", 44_100, 2).longer_by(486),
+        vorbis("a.webm", 48_000, 3).longer_by(896),
+        vorbis("a.webm", 48_000, 4).longer_by(896), vorbis("a.webm", 48_000, 5).longer_by(896),
+        vorbis("a.mkv", 48_000, 6).longer_by(896),
         vorbis("a.webm", 48_000, 7), vorbis("a.webm", 48_000, 8),
     ];
     pcm: [

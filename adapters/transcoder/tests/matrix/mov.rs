@@ -7,7 +7,8 @@ cells! {
     compressed: [
         aac("a.mov", 44_100, 2), aac("a.mov", 48_000, 6), alac("a.mov", 44_100, 2), alac("a.mov", 48_000, 6),
         mp2("a.mov", 48_000, 2).longer_by(-289), mp3("a.mov", 44_100, 2),
-        ac3("a.mov", 44_100, 2).ending_in_frames_of(1536, 256), ac3("a.mov", 48_000, 6).ending_in_frames_of(1536, 256), eac3("a.mov", 48_000, 2).ending_in_frames_of(1536, 256),
+        ac3("a.mov", 44_100, 2).ending_in_frames_of(1536, 256), ac3("a.mov", 48_000, 6).ending_in_frames_of(1536, 256),
+        eac3("a.mov", 48_000, 2).ending_in_frames_of(1536, 256),
     ];
     pcm_of_all_widths: [
         narrow("a.mov", "pcm_u8"), narrow("a.mov", "pcm_s8"),
@@ -31,7 +32,7 @@ cells! {
     ];
     seldom: [
         dts("a.mov", 48_000, 2).in_frames_of(512, 0),
-
-        refused("a.mov", "speex", 16_000, 1).by("libspeex", &[]).called("spex"), refused("a.mov", "nellymoser", 22_050, 1).called("nmos"),
+        refused("a.mov", "speex", 16_000, 1).by("libspeex", &[]).called("spex"),
+        refused("a.mov", "nellymoser", 22_050, 1).called("nmos"),
     ];
 }

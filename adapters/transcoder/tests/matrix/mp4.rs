@@ -5,6 +5,7 @@ use crate::codecs::{aac, ac3, alac, dts, eac3, flac, mp2, mp3, opus, vorbis};
 
 /// AAC in fragments: with the headers first, nobody knew yet what the encoder would add.
 const FRAGMENTS: &[&str] = &["-movflags", "frag_keyframe+empty_moov"];
+const FRAGMENTS_BY_THEMSELVES: &[&str] = &["-movflags", "frag_keyframe+empty_moov+default_base_moof"];
 
 cells! {
     aac_of_all_layouts: [
@@ -22,13 +23,12 @@ cells! {
     ];
     aac_in_fragments: [
         aac("f.mp4", 44_100, 2).with(FRAGMENTS).in_frames_of(1024, 1024),
-        aac("d.mp4", 44_100, 2).with(&["-movflags", "frag_keyframe+empty_moov+default_base_moof"]).in_frames_of(1024, 1024),
+        aac("d.mp4", 44_100, 2).with(FRAGMENTS_BY_THEMSELVES).in_frames_of(1024, 1024),
         aac("c.mp4", 44_100, 2).with(&["-movflags", "cmaf"]).in_frames_of(1024, 1024),
     ];
     mpeg_audio: [
-        // The type of its object is that of all layers. ffmpeg leaves out the end of what its encoder has not given yet.
+        // The type of its object is that of all layers. At the end, ffmpeg forgets what the encoder still has.
         mp2("a.mp4", 48_000, 2).called("mp3").longer_by(-289),
-
         mp3("a.mp4", 44_100, 2), mp3("a.mp4", 48_000, 1), mp3("a.mp4", 22_050, 1).longer_by(578),
     ];
     lossless: [
@@ -42,12 +42,16 @@ cells! {
     ];
     // Whole frames, of which the edit list tells where the first sample is.
     dolby: [
-        ac3("a.mp4", 48_000, 1).ending_in_frames_of(1536, 256), ac3("a.mp4", 48_000, 2).ending_in_frames_of(1536, 256), ac3("a.mp4", 48_000, 6).ending_in_frames_of(1536, 256),
-        eac3("a.mp4", 48_000, 1).ending_in_frames_of(1536, 256), eac3("a.mp4", 48_000, 2).ending_in_frames_of(1536, 256), eac3("a.mp4", 48_000, 6).ending_in_frames_of(1536, 256),
+        ac3("a.mp4", 48_000, 1).ending_in_frames_of(1536, 256), ac3("a.mp4", 48_000, 2).ending_in_frames_of(1536, 256),
+        ac3("a.mp4", 48_000, 6).ending_in_frames_of(1536, 256),
+        eac3("a.mp4", 48_000, 1).ending_in_frames_of(1536, 256),
+        eac3("a.mp4", 48_000, 2).ending_in_frames_of(1536, 256),
+        eac3("a.mp4", 48_000, 6).ending_in_frames_of(1536, 256),
         refused("a.mp4", "truehd", 48_000, 2).with(&["-strict", "-2"]),
     ];
-    dts_: [
-        dts("a.mp4", 48_000, 1).in_frames_of(512, 0), dts("a.mp4", 48_000, 2).in_frames_of(512, 0), dts("a.mp4", 48_000, 4).in_frames_of(512, 0), dts("a.mp4", 48_000, 5).in_frames_of(512, 0),
+    dts_of_all_layouts: [
+        dts("a.mp4", 48_000, 1).in_frames_of(512, 0), dts("a.mp4", 48_000, 2).in_frames_of(512, 0),
+        dts("a.mp4", 48_000, 4).in_frames_of(512, 0), dts("a.mp4", 48_000, 5).in_frames_of(512, 0),
         dts("a.mp4", 48_000, 6).in_frames_of(512, 0),
     ];
     seldom: [ac3("a.m4a", 48_000, 2).ending_in_frames_of(1536, 256), mp3("a.f4v", 44_100, 2).longer_by(1105)];

@@ -16,7 +16,8 @@ cells! {
     // Wave64 is padded to eight bytes.
     larger_wave: [
         pcm("r.wav", "pcm_s16le", 44_100, 2).with(&["-rf64", "always"]),
-        pcm("a.w64", "pcm_s16le", 44_100, 2), pcm("a.w64", "pcm_s24le", 48_000, 2), pcm("a.w64", "pcm_f32le", 48_000, 1),
+        pcm("a.w64", "pcm_s16le", 44_100, 2), pcm("a.w64", "pcm_s24le", 48_000, 2),
+        pcm("a.w64", "pcm_f32le", 48_000, 1),
         narrow("a.w64", "pcm_mulaw").longer_by(3),
     ];
     compressed_wave: [
@@ -51,8 +52,10 @@ cells! {
         adpcm("a.caf", "adpcm_ima_qt", 1).in_frames_of(64, 0), adpcm("a.caf", "adpcm_ima_qt", 2).in_frames_of(64, 0),
     ];
     seldom: [
-        ac3("a.wav", 48_000, 2).in_frames_of(1536, 256), refused("a.wav", "dts", 48_000, 2).by("dca", &["-strict", "-2"]),
-        refused("a.wav", "eac3", 48_000, 2), refused("a.wav", "flac", 44_100, 2), refused("a.wav", "vorbis", 44_100, 2).by("libvorbis", &[]),
+        ac3("a.wav", 48_000, 2).in_frames_of(1536, 256),
+        refused("a.wav", "dts", 48_000, 2).by("dca", &["-strict", "-2"]),
+        refused("a.wav", "eac3", 48_000, 2), refused("a.wav", "flac", 44_100, 2),
+        refused("a.wav", "vorbis", 44_100, 2).by("libvorbis", &[]),
         wma("a.wav", "wmav1", 44_100, 2), wma("a.wav", "wmav2", 44_100, 2), pcm("a.wav", "pcm_s64le", 48_000, 2),
         refused("a.wav", "speex", 16_000, 1).by("libspeex", &[]),
         mp3("a.w64", 44_100, 2).in_frames_of(1152, 1105), adpcm("a.w64", "adpcm_ms", 2).in_frames_of(1012, 0),
