@@ -3,7 +3,8 @@
 //! This crate is what people depend on: it re-exports the [`core`] with its ports and use-cases and the adapters that
 //! come with it, and it assembles them into a [`server::Server`] by URL. The binary `microserve` is its command line.
 //!
-//! - To convert a file in your own program, take [`transcoder::NativeTranscoder`].
+//! - To convert a file in your own program, take [`transcoder::NativeTranscoder`]. To decode what it does not, or
+//!   otherwise, give it [`transcoder::Codecs`].
 //! - To put the gateway into your own axum app, take [`http::gateway`].
 //! - To keep blobs, accounts, jobs, messages or mails elsewhere, implement the port's trait, run its suite from
 //!   `core::conformance` on it, and add it to a [`registry::Registry`].
@@ -37,4 +38,4 @@ pub use microserve_sandbox as sandbox;
 pub use microserve_smtp as smtp;
 pub use microserve_sqlite as sqlite;
 pub use microserve_transcoder as transcoder;
-pub use native::child;
+pub use native::{child, child_with};

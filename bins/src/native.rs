@@ -12,7 +12,7 @@ use microserve_core::inspect::{Fact, Step};
 use microserve_core::open::SecretUrl;
 use microserve_core::transcode::Transcoder;
 use microserve_sandbox::{Limits, Mode, Sandboxed};
-use microserve_transcoder::NativeTranscoder;
+use microserve_transcoder::{Codecs, NativeTranscoder};
 use tracing::{info, warn};
 
 /// What the children are told to be.
@@ -25,17 +25,24 @@ const WORDS: &str = "native";
 /// The programs that come along do this in [`cli`](crate::cli).
 #[must_use = "in a child, the process has to end with this"]
 pub fn child() -> Option<ExitCode> {
+    child_with(Codecs::default())
+}
+
+/// As [`child`], for a program with decoders of its own. It gives the same ones to
+/// [`Registry::with_codecs`](crate::registry::Registry::with_codecs), which `native:` without a sandbox takes.
+#[must_use = "in a child, the process has to end with this"]
+pub fn child_with(codecs: Codecs) -> Option<ExitCode> {
     microserve_sandbox::child(|words, cores| match words {
-        WORDS => Ok(Box::new(NativeTranscoder::default().with_cores(cores))),
+        WORDS => Ok(Box::new(NativeTranscoder::default().with_cores(cores).with_codecs(codecs))),
         _ => Err(format!("there is no transcoder {words}").into()),
     })
 }
 
 /// Opens `native:`, and says in the log what keeps its files from doing harm.
-pub(crate) async fn open(url: SecretUrl) -> Result<Arc<dyn Transcoder>, BoxError> {
+pub(crate) async fn open(url: SecretUrl, codecs: Codecs) -> Result<Arc<dyn Transcoder>, BoxError> {
     let Some((mode, limits)) = settings(&url)? else {
         warn!("videos are read in this process, without a sandbox");
-        return Ok(Arc::new(NativeTranscoder::default()));
+        return Ok(Arc::new(NativeTranscoder::default().with_codecs(codecs)));
     };
     let sandboxed = sandboxed(mode, limits).await?;
     let enforced = sandboxed.enforced();

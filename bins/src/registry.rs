@@ -18,6 +18,7 @@ use microserve_core::transcode::Transcoder;
 use microserve_filesystem::{FileBlobs, FileMailer};
 use microserve_smtp::SmtpMailer;
 use microserve_sqlite::Sqlite;
+use microserve_transcoder::Codecs;
 
 use crate::native;
 
@@ -225,8 +226,16 @@ impl Registry {
     /// [`child`](crate::child) first thing in `main`.
     #[must_use]
     pub fn with_transcoder(mut self) -> Self {
-        self.transcoder.add("native", native::open);
+        self.transcoder.add("native", |url| native::open(url, Codecs::default()));
         self.transcoder.add_inspection("native", native::inspect);
+        self
+    }
+
+    /// And with decoders beside the built-in ones for `native:` without a sandbox. In a sandbox, they are those that
+    /// [`child_with`](crate::child_with) was given.
+    #[must_use]
+    pub fn with_codecs(mut self, codecs: Codecs) -> Self {
+        self.transcoder.add("native", move |url| native::open(url, codecs.clone()));
         self
     }
 }

@@ -14,7 +14,12 @@ use crate::settings::Limits;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
+mod external;
+#[cfg(target_os = "linux")]
 mod linux;
+
+#[cfg(target_os = "linux")]
+pub(crate) use external::{confine as external, limit as limit_external};
 
 /// How a child is confined.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -80,6 +85,18 @@ pub(crate) fn confine(limits: &Limits, layers: Layers, link: std::os::fd::RawFd)
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn confine(_limits: &Limits, _layers: Layers, _link: std::os::fd::RawFd) -> Enforced {
     Enforced { missing: vec!["everything: this is not Linux".to_owned()] }
+}
+
+/// Elsewhere there is nothing of the kind.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn external(_readable: &[std::path::PathBuf]) -> Enforced {
+    Enforced { missing: vec!["everything: this is not Linux".to_owned()] }
+}
+
+/// Elsewhere there is nothing of the kind.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn limit_external(_process: u32, _limits: &Limits) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Closes every descriptor but the three that each process has: what the parent got from others may have come along.

@@ -46,10 +46,13 @@
 //! | ended by a signal, a panic, a forbidden call; talked nonsense | `Crashed`, once more | `crashed` |
 //! | source, sink or caller of the parent | theirs | |
 //!
+//! For programs that are not ours, such as ffmpeg, there is [`External`], with what of this they can bear.
+//!
 //! A child is believed nothing: sizes, positions and texts are checked, as those of any stranger.
 
 mod child;
 mod confine;
+mod external;
 mod outcome;
 mod process;
 mod remote;
@@ -61,5 +64,6 @@ pub use child::child;
 pub use confine::Enforced;
 #[doc(hidden)]
 pub use confine::Layers;
+pub use external::{External, ExternalChild};
 pub use sandboxed::{SandboxError, Sandboxed};
 pub use settings::{Limits, Mode};

@@ -169,7 +169,7 @@ impl Drop for Running {
 
 /// What the end of a process says. Of its words nothing is believed but what Rust's runtime says before it aborts for
 /// want of memory; a child that lies there only lies about the reason of its failure.
-fn explain_exit(status: ExitStatus, words: &str) -> TranscodeError {
+pub(crate) fn explain_exit(status: ExitStatus, words: &str) -> TranscodeError {
     let is = |signal: Signal| status.signal() == Some(signal.as_raw());
     if is(Signal::XCPU) {
         return TranscodeError::LimitExceeded { limit: Limit::Cpu };
@@ -186,7 +186,7 @@ fn explain_exit(status: ExitStatus, words: &str) -> TranscodeError {
     crashed(&how, words)
 }
 
-fn crashed(how: &str, words: &str) -> TranscodeError {
+pub(crate) fn crashed(how: &str, words: &str) -> TranscodeError {
     let said = words.lines().rfind(|line| !line.is_empty()).map(|line| format!(", having said: {}", cut(line, 200)));
     TranscodeError::Crashed { detail: format!("{how}{}", said.unwrap_or_default()) }
 }

@@ -9,45 +9,82 @@ pub(crate) mod resample;
 
 /// Where a channel's loudspeaker stands (ITU-R BS.2051, SMPTE ST 2036-2 names).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speaker {
+pub enum Speaker {
+    /// In front, to the left.
     FrontLeft,
+    /// In front, to the right.
     FrontRight,
+    /// In front, in the middle; the only one of mono.
     FrontCentre,
+    /// Low frequency effects: left out of the MP3.
     Lfe,
+    /// Behind, to the left.
     BackLeft,
+    /// Behind, to the right.
     BackRight,
+    /// At the left.
     SideLeft,
+    /// At the right.
     SideRight,
+    /// Behind, in the middle.
     BackCentre,
+    /// Between left and centre.
     FrontLeftOfCentre,
+    /// Between right and centre.
     FrontRightOfCentre,
     /// Anything else: mixed into both sides.
     Other,
 }
 
+impl Speaker {
+    /// The usual order of so many channels, which is that of WAVE: front left, front right, front centre, LFE, back
+    /// left, back right, side left, side right.
+    #[must_use]
+    pub fn usual(channels: usize) -> Vec<Self> {
+        wave_order(channels)
+    }
+}
+
 use Speaker::{BackCentre, BackLeft, BackRight, FrontCentre, FrontLeft, FrontRight, Lfe, Other, SideLeft, SideRight};
 
-/// A block of decoded sound. All planes have the same length.
+/// A block of decoded sound: a plane of samples for each loudspeaker, all of the same length, in -1..=1.
+///
+/// ```
+/// use microserve_transcoder::{Pcm, Speaker};
+///
+/// let mut pcm = Pcm::default();
+/// pcm.reset(48_000, &Speaker::usual(2));
+/// pcm.push_interleaved(&[0.5, -0.5, 0.25, -0.25]);
+/// assert_eq!((pcm.frames(), pcm.planes_mut()[1].as_slice()), (2, &[-0.5, -0.25][..]));
+/// ```
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pcm {
+pub struct Pcm {
     pub(crate) rate: u32,
     pub(crate) speakers: Vec<Speaker>,
     pub(crate) planes: Vec<Vec<f32>>,
 }
 
 impl Pcm {
-    pub(crate) fn frames(&self) -> usize {
+    /// Samples of each channel.
+    #[must_use]
+    pub fn frames(&self) -> usize {
         self.planes.first().map_or(0, Vec::len)
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// The planes, in the order of the loudspeakers, to append samples to.
+    pub fn planes_mut(&mut self) -> &mut [Vec<f32>] {
+        &mut self.planes
+    }
+
+    /// Makes it an empty block of the format that it has.
+    pub fn clear(&mut self) {
         for plane in &mut self.planes {
             plane.clear();
         }
     }
 
-    /// Makes it an empty block of a format.
-    pub(crate) fn reset(&mut self, rate: u32, speakers: &[Speaker]) {
+    /// Makes it an empty block of a format: samples per second, and a loudspeaker for each channel.
+    pub fn reset(&mut self, rate: u32, speakers: &[Speaker]) {
         self.rate = rate;
         if self.speakers != speakers {
             self.speakers = speakers.to_vec();
@@ -57,7 +94,7 @@ impl Pcm {
     }
 
     /// Appends interleaved samples; an incomplete frame at the end is left out.
-    pub(crate) fn push_interleaved(&mut self, samples: &[f32]) {
+    pub fn push_interleaved(&mut self, samples: &[f32]) {
         let channels = self.planes.len();
         for (n, plane) in self.planes.iter_mut().enumerate() {
             plane.extend(samples.chunks_exact(channels).map(|frame| frame[n]));

@@ -4,8 +4,12 @@ use microserve_core::transcode::{TrackChoice, TranscodeError};
 
 use crate::demux::Track;
 
-/// The track that was asked for; else the one that the file prefers among those that can be converted.
-pub(crate) fn choose(tracks: &[Track], asked: Option<&TrackChoice>) -> Result<usize, TranscodeError> {
+/// The track that was asked for; else the one that the file prefers among those that can be decoded.
+pub(crate) fn choose(
+    tracks: &[Track],
+    asked: Option<&TrackChoice>,
+    can_decode: impl Fn(&Track) -> bool,
+) -> Result<usize, TranscodeError> {
     let audio = || tracks.iter().enumerate().filter(|(_, track)| track.is_audio());
     let candidates: Vec<_> = match asked {
         None => audio().collect(),
@@ -21,7 +25,7 @@ pub(crate) fn choose(tracks: &[Track], asked: Option<&TrackChoice>) -> Result<us
         });
         return Err(TranscodeError::NoSuchTrack { there: there.collect::<Vec<_>>().join(", ") });
     }
-    let usable = || candidates.iter().filter(|(_, track)| track.codec.is_supported() && !track.encrypted);
+    let usable = || candidates.iter().filter(|(_, track)| !track.encrypted && can_decode(track));
     if let Some((n, _)) = usable().find(|(_, track)| track.preferred).or_else(|| usable().next()) {
         return Ok(*n);
     }

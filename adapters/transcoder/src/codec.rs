@@ -5,6 +5,7 @@ use symphonia::core::codecs::audio::well_known::*;
 use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters};
 
 use crate::audio::{Speaker, wave_order};
+use crate::codecs::CodecParameters;
 use crate::span::Span;
 
 pub(crate) mod amr;
@@ -45,13 +46,17 @@ pub(crate) enum Codec {
     Wma(Wma),
     /// Whatever Symphonia decodes.
     Symphonia(AudioCodecParameters),
-    /// Nobody here decodes it.
+    /// Nobody here decodes it, but its packets are at hand for somebody who does: all that the container says of it
+    /// beside name, rate and channels.
+    Foreign(CodecParameters),
+    /// Nobody decodes it.
     Unsupported,
 }
 
 impl Codec {
+    /// Whether it is decoded here.
     pub(crate) fn is_supported(&self) -> bool {
-        !matches!(self, Self::Unsupported)
+        !matches!(self, Self::Foreign(_) | Self::Unsupported)
     }
 
     /// From the three Vorbis headers, laced as in Matroska and MP4: a count, two lengths, then the packets (Matroska
@@ -304,6 +309,20 @@ impl OpusHead {
         Some(Self { channels, pre_skip: 0, gain: 0, family, streams, coupled, mapping })
     }
 
+    /// The packet as Ogg and Matroska have it.
+    pub(crate) fn packet(&self) -> Vec<u8> {
+        let [p0, p1] = self.pre_skip.to_le_bytes();
+        let [g0, g1] = self.gain.to_le_bytes();
+        let mut packet = b"OpusHead\x01".to_vec();
+        // The rate of what was encoded is of no meaning for decoding.
+        packet.extend([self.channels, p0, p1, 0x80, 0xbb, 0, 0, g0, g1, self.family]);
+        if self.family > 0 {
+            packet.extend([self.streams, self.coupled]);
+            packet.extend(&self.mapping);
+        }
+        packet
+    }
+
     fn new(channels: u8, pre_skip: u16, gain: i16, rest: &[u8]) -> Option<Self> {
         let (family, table) = rest.split_first()?;
         let (streams, coupled, mapping) = match (family, channels) {
@@ -329,6 +348,7 @@ mod tests {
         let mp4 = b"\0\x02\x01\x38\0\0\xbb\x80\xff\0\0";
         let head = OpusHead::parse(ogg).unwrap();
         assert_eq!((head.channels, head.pre_skip, head.gain), (2, 312, -256));
+        assert_eq!(head.packet(), ogg);
         assert_eq!(OpusHead::parse_dops(mp4), Some(head));
         assert_eq!(OpusHead::parse(b"OpusHead\x01\x06\x38\x01\x80\xbb\0\0\0\0\x01\x04\x02\0\x04\x01"), None);
     }

@@ -29,11 +29,30 @@ const MOST_CHANNELS: usize = 8;
 const MPEG_AUDIO: [AudioCodecId; 3] = [CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3];
 
 /// Turns the packets of one track into sound, in their order.
-pub(crate) trait Decoder {
-    /// Decodes a packet; `pcm` holds what came out, which may be nothing.
+///
+/// The built-in decoders are such, and so is one that a [`Codecs`](crate::Codecs) is given.
+///
+/// # Contract
+/// Packets are whatever a file from a stranger has in their place, and any of them may be [`Damaged`]. A decoder has to
+/// return, and must not ask for memory without bounds: that nobody can mend from within. (`microserve-sandbox` around
+/// the transcoder ends it even then.) Whatever else it does is survived.
+///
+/// What it makes is not believed. It has to be sound of 4,000 to 384,000 Hz, of one to eight channels, in planes of one
+/// length of at most 2^20 samples. Otherwise the packet counts as damaged, and, if it is the first that gives anything,
+/// the file as `corrupt`. So it does after a panic, and when there is more sound than a file of that size can hold.
+/// Samples beyond -1..=1 are clipped, and what is no number is silence.
+pub trait Decoder {
+    /// Decodes a packet. `pcm` holds whatever it held before, and then what came out, which may be nothing: so
+    /// [`Pcm::reset`] comes first. Rate and loudspeakers may change from packet to packet.
+    ///
+    /// All samples are given that the codec has, those included that only get it going: what is not to be heard is cut
+    /// off afterwards, as the container says.
+    ///
+    /// # Errors
+    /// The packet makes no sense. It becomes silence, of the length of the one before it.
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged>;
 
-    /// What the packets so far turned out to be, if that is something that is not decoded here.
+    /// What the packets so far turned out to be, if that is something that is not decoded here: a codec's short name.
     fn turned_out(&self) -> Option<&'static str> {
         None
     }
@@ -45,8 +64,8 @@ pub(crate) trait Decoder {
 }
 
 /// The packet can't be decoded; the next one may be.
-#[derive(Debug)]
-pub(crate) struct Damaged;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
 
 /// Makes the decoder of a codec. `name` is what an error calls it.
 ///
@@ -86,7 +105,7 @@ pub(crate) fn open(codec: &Codec, name: &str) -> Result<Box<dyn Decoder>, Transc
             Ok(Box::new(symphonia_codecs::MpegAudio::new()))
         }
         Codec::Symphonia(params) => Ok(Box::new(symphonia_codecs::SymphoniaDecoder::new(params, name)?)),
-        Codec::Unsupported => Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
+        Codec::Foreign(_) | Codec::Unsupported => Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
     }
 }
 
@@ -97,6 +116,9 @@ pub(crate) fn check(pcm: &Pcm, name: &str) -> Result<(), TranscodeError> {
     }
     if pcm.frames() > MOST_FRAMES {
         return Err(TranscodeError::Corrupt { detail: "a packet holds more sound than any packet can".to_owned() });
+    }
+    if pcm.planes.len() != pcm.speakers.len() || pcm.planes.iter().any(|plane| plane.len() != pcm.frames()) {
+        return Err(TranscodeError::Corrupt { detail: "its channels are not equally long".to_owned() });
     }
     match pcm.speakers.len() {
         1..=MOST_CHANNELS => Ok(()),

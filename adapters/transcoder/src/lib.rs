@@ -18,8 +18,9 @@
 //!
 #![doc = include_str!("../FORMATS.md")]
 //!
-//! Anything else is an error that names it. Surround is mixed down (ITU-R BS.775), sample rates that MP3 does not have
-//! are converted, and title, artist, album, date, cover and chapters go into an ID3v2.4 tag.
+//! Anything else is an error that names it, unless a decoder of one's own takes it ([`Codecs`]). Surround is mixed down
+//! (ITU-R BS.775), sample rates that MP3 does not have are converted, and title, artist, album, date, cover and chapters
+//! go into an ID3v2.4 tag.
 //!
 //! # How a file becomes an MP3
 //!
@@ -35,6 +36,7 @@ mod chapters;
 mod choice;
 mod chosen;
 mod codec;
+mod codecs;
 mod decode;
 mod demux;
 mod guard;
@@ -49,5 +51,8 @@ mod span;
 mod tags;
 mod timeline;
 
+pub use audio::{Pcm, Speaker};
+pub use codecs::{CodecParameters, CodecTag, Codecs, Tier};
+pub use decode::{Damaged, Decoder};
 pub use native::{Limits, NativeTranscoder};
 pub use sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};

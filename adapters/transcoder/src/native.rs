@@ -4,12 +4,13 @@ use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 use microserve_core::transcode::{
-    Cores, Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder,
+    Cores, Options, Progress, Sink, Source, SourceInfo, TrackChoice, TranscodeError, Transcoded, Transcoder,
 };
 
 use crate::audio::{Pcm, Speaker};
 use crate::choice::choose;
 use crate::chosen::{Chosen, describe, found, part_of, wanted};
+use crate::codecs::Codecs;
 use crate::decode::{self, Decoder};
 use crate::demux::{self, Opened, Packet, Read, Track};
 use crate::guard::{Longest, Reporter, guarded};
@@ -23,11 +24,12 @@ use crate::timeline::{Block, Piece, Timeline};
 pub struct NativeTranscoder {
     limits: Limits,
     cores: Cores,
+    codecs: Codecs,
 }
 
 impl Default for NativeTranscoder {
     fn default() -> Self {
-        Self { limits: Limits::default(), cores: Cores::of_process() }
+        Self { limits: Limits::default(), cores: Cores::of_process(), codecs: Codecs::default() }
     }
 }
 
@@ -57,14 +59,21 @@ impl NativeTranscoder {
         self.cores = cores;
         self
     }
+
+    /// The same, with decoders beside the built-in ones.
+    #[must_use]
+    pub fn with_codecs(mut self, codecs: Codecs) -> Self {
+        self.codecs = codecs;
+        self
+    }
 }
 
 impl Transcoder for NativeTranscoder {
     fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError> {
         let opened = guarded(|| demux::open(Input::new(source)?))??;
-        let chosen = choose(&opened.tracks, None).and_then(|n| {
+        let chosen = self.choose_track(&opened.tracks, None).and_then(|n| {
             self.check_duration(&opened.tracks[n])?;
-            decoder_of(&opened.tracks[n])?;
+            self.decoder_of(&opened.tracks[n])?;
             Ok(n)
         });
         let problem = chosen.as_ref().err().map(TranscodeError::problem);
@@ -115,7 +124,7 @@ impl NativeTranscoder {
         let input = Input::new(source)?;
         let bytes = input.len();
         let mut opened = guarded(|| demux::open(input))??;
-        let n = choose(&opened.tracks, options.track.as_ref())?;
+        let n = self.choose_track(&opened.tracks, options.track.as_ref())?;
         let track = opened.tracks[n].clone();
         self.check_duration(&track)?;
         opened.packets.select(n);
@@ -174,7 +183,8 @@ impl NativeTranscoder {
         let Chosen { opened, n, track, bytes } = &mut chosen;
         let part = part_of(options);
         let mut run = Run {
-            decoder: decoder_of(track)?,
+            codecs: &self.codecs,
+            decoder: self.decoder_of(track)?,
             timeline: Timeline::new(track),
             longest: self.longest(*bytes),
             output: Output::new(goal, head, options),
@@ -198,6 +208,14 @@ impl NativeTranscoder {
         Ok(run)
     }
 
+    fn choose_track(&self, tracks: &[Track], asked: Option<&TrackChoice>) -> Result<usize, TranscodeError> {
+        guarded(|| choose(tracks, asked, |track| self.codecs.can_decode(track)))?
+    }
+
+    fn decoder_of(&self, track: &Track) -> Result<Box<dyn Decoder>, TranscodeError> {
+        guarded(|| self.codecs.open(track))?
+    }
+
     fn check_duration(&self, track: &Track) -> Result<(), TranscodeError> {
         let longest = self.limits.longest;
         match track.info.duration {
@@ -213,14 +231,11 @@ impl NativeTranscoder {
     }
 }
 
-fn decoder_of(track: &Track) -> Result<Box<dyn Decoder>, TranscodeError> {
-    guarded(|| decode::open(&track.codec, &track.info.codec))?
-}
-
 /// A conversion under way.
 struct Run<'a> {
     source: SourceInfo,
     track: Track,
+    codecs: &'a Codecs,
     decoder: Box<dyn Decoder>,
     timeline: Timeline,
     longest: Longest,
@@ -317,13 +332,12 @@ impl Run<'_> {
         let decoded = guarded(|| self.decoder.decode(&packet.data, &mut self.pcm))?;
         let decoded = match decoded.map(|()| decode::check(&self.pcm, &self.track.info.codec)) {
             Ok(Err(err)) if self.decoded == 0 => return Err(err),
-            // Nonsense amid sound is damage.
-            Ok(Err(_)) => {
+            // Nonsense amid sound is damage. Whatever was left in the block is nothing to go on with.
+            Ok(Err(_)) | Err(_) => {
                 self.pcm.reset(self.format.0, &self.format.1);
                 Err(decode::Damaged)
             }
             Ok(Ok(())) => Ok(()),
-            Err(damaged) => Err(damaged),
         };
         let is_sound = match decoded {
             Ok(()) => {
@@ -351,6 +365,9 @@ impl Run<'_> {
     /// What the decoder has kept to itself so far.
     fn finish(&mut self, reporter: &mut Reporter<'_>) -> Result<(), TranscodeError> {
         guarded(|| self.decoder.finish(&mut self.pcm))?;
+        if decode::check(&self.pcm, &self.track.info.codec).is_err() {
+            self.pcm.reset(self.format.0, &self.format.1);
+        }
         self.hear(&Packet::default(), true, reporter)
     }
 
@@ -417,10 +434,7 @@ impl Run<'_> {
         if track.encrypted {
             return Err(TranscodeError::Encrypted);
         }
-        if !track.codec.is_supported() {
-            return Err(TranscodeError::UnsupportedCodec { name: track.info.codec });
-        }
-        self.decoder = decoder_of(&track)?;
+        self.decoder = guarded(|| self.codecs.open(&track))??;
         self.track = track;
         self.last_frames = 0;
         Ok(())

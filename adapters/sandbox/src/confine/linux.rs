@@ -20,7 +20,7 @@ const RESERVED: u64 = 2 * 1024 * 1024 * 1024;
 /// The main thread's stack.
 const STACK: u64 = 8 * 1024 * 1024;
 /// Between SIGXCPU, which says what happened, and SIGKILL, which nobody can ignore; in seconds.
-const LAST_SECONDS: u64 = 2;
+pub(super) const LAST_SECONDS: u64 = 2;
 
 /// Landlock and seccomp are for the thread that asks for them, and for those that it makes afterwards.
 pub(super) fn alone() -> Result<(), String> {

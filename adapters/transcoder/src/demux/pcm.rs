@@ -20,7 +20,7 @@ pub(super) struct Sound {
     /// In Hz.
     pub(super) rate: u32,
     pub(super) channels: u16,
-    /// Bytes of a block, and the samples of each channel that it decodes to.
+    /// Bytes of a block, and the samples of each channel that it decodes to, or zero where that is not known.
     pub(super) block: (u64, u64),
 }
 
@@ -46,7 +46,7 @@ impl Sound {
     }
 }
 
-/// Samples that a packet should have about.
+/// Samples that a packet should have about, or bytes where those of a block are not known.
 const PACKET: u64 = 4096;
 
 struct Blocks<'a> {
@@ -74,19 +74,20 @@ pub(super) fn open(
     let length = length.min(input.len().saturating_sub(at));
     let there = (length / block).saturating_mul(in_block);
     let samples = samples.filter(|samples| *samples < there);
-    let duration = samples.unwrap_or(there) as f64 / f64::from(sound.rate.max(1));
+    let duration = (in_block > 0).then(|| samples.unwrap_or(there) as f64 / f64::from(sound.rate.max(1)));
     let info = TrackInfo {
         kind: AUDIO.to_owned(),
         codec: sound.name,
         channels: sound.channels,
         sample_rate: sound.rate,
-        duration: Some(duration),
+        duration,
         language: None,
     };
     let length_heard = samples.map(|samples| Span::new(samples, sound.rate.into()));
     let part = Part { length: length_heard, ..Part::from(sound.codec.skipped()) };
     let track = Track { played: vec![part], ..Track::audio(info, sound.codec) };
-    let blocks = (PACKET / in_block.max(1)).clamp(1, (LARGEST_PACKET / block).max(1));
+    let share = if in_block > 0 { in_block } else { block };
+    let blocks = (PACKET / share).clamp(1, (LARGEST_PACKET / block).max(1));
     let packets = Box::new(Blocks { input, at, end: at.saturating_add(length), packet: blocks * block });
     Ok(Opened { container, tracks: vec![track], tags, packets })
 }

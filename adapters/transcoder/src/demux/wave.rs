@@ -127,6 +127,11 @@ fn sound<'a>(
             let samples = samples.filter(|samples| *samples < most && most - samples <= in_block && in_block > 1);
             (Sound { codec, name, rate, channels, block }, samples)
         }
+        // How many samples its blocks have only its decoder knows.
+        (_, codec @ Codec::Foreign(_)) => {
+            let block = (u64::from(format.block_align.max(1)), 0);
+            (Sound { codec, name, rate, channels, block }, None)
+        }
         // Without frames that say where they end there is nothing to decode.
         _ => (Sound::unsupported(name, rate, channels), None),
     };

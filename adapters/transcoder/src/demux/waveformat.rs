@@ -8,6 +8,7 @@ use super::{AUDIO, Part, Track};
 use crate::audio::{Speaker, layout, wave_order};
 use crate::codec::pcm::{Order, Sample};
 use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead, Wma};
+use crate::codecs::{CodecParameters, CodecTag};
 
 /// The structure, as it stands there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,10 +123,20 @@ impl<'b> WaveFormat<'b> {
             0 if self.sub_format == Some(EAC3) => ("eac3", (Codec::Ac3, Packing::Packets)),
             tag => {
                 let name = unsupported(tag).map_or_else(|| format!("wave format 0x{tag:04x}"), str::to_owned);
-                return (name, Codec::Unsupported, Packing::Packets);
+                return (name, Codec::Foreign(self.foreign()), Packing::Packets);
             }
         };
         (name.to_owned(), codec, packing)
+    }
+
+    /// What somebody else's decoder may want to know.
+    fn foreign(&self) -> CodecParameters {
+        CodecParameters {
+            bits: self.bits,
+            block_align: self.block_align.into(),
+            bytes_per_second: self.bytes_per_second,
+            ..CodecParameters::foreign(CodecTag::Wave(self.tag), self.extra)
+        }
     }
 
     /// Sound that is not compressed, or companded.

@@ -27,12 +27,17 @@ pub struct Mp3 {
 
 /// Converts a file.
 pub fn convert(source: &Path, options: &Options) -> Result<Mp3, TranscodeError> {
+    convert_by(&NativeTranscoder::default(), source, options)
+}
+
+/// Converts a file by a transcoder that was set up for it.
+pub fn convert_by(transcoder: &NativeTranscoder, source: &Path, options: &Options) -> Result<Mp3, TranscodeError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.mp3");
     let mut sink = File::create(&path).unwrap();
     let mut source = File::open(source).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let made = NativeTranscoder::default().transcode(&mut source, &mut sink, options, go_on)?;
+    let made = transcoder.transcode(&mut source, &mut sink, options, go_on)?;
     Ok(Mp3 { made, path, _folder: folder })
 }
 

@@ -6,6 +6,7 @@ use symphonia::core::codecs::audio::well_known::*;
 
 use crate::codec::pcm::{Number, Order, Sample};
 use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::codecs::{CodecParameters, CodecTag};
 use crate::demux::waveformat::Packing;
 use crate::demux::{AUDIO, Part, Track, adts};
 use crate::span::Span;
@@ -146,7 +147,8 @@ fn old(byte: u8, settings: &[u8], packet: &[u8]) -> (String, Codec, Packing) {
         (sample.name(), Codec::pcm(sample, rate, channels), Packing::Blocks(block))
     };
     let integer = |bytes, number| samples(Sample { number, bytes, order: Order::Little, unused: 0 });
-    let none = |name: &str| (name.to_owned(), Codec::Unsupported, Packing::Packets);
+    let foreign = || Codec::Foreign(CodecParameters::foreign(CodecTag::Flv(byte >> 4), settings));
+    let none = |name: &str| (name.to_owned(), foreign(), Packing::Packets);
     match byte >> 4 {
         // The order of the bytes is that of the machine that wrote them; all of those were little-endian.
         0 | 3 if byte & 2 == 0 => integer(1, Number::Unsigned),
@@ -175,8 +177,9 @@ fn new(name: [u8; 4], settings: &[u8], packet: &[u8]) -> (String, Codec, Packing
         b"ac-3" => ("ac3", Codec::Ac3),
         b"ec-3" => ("eac3", Codec::Ac3),
         other => {
+            let told = CodecParameters::foreign(CodecTag::FourCc(*other), settings);
             let name: String = other.iter().map(|byte| char::from(*byte)).filter(char::is_ascii_graphic).collect();
-            return (name, Codec::Unsupported, Packing::Packets);
+            return (name, Codec::Foreign(told), Packing::Packets);
         }
     };
     (name.to_owned(), codec, Packing::Packets)

@@ -8,6 +8,7 @@ use symphonia::core::codecs::audio::well_known::*;
 use super::ebml::{Element, element_at, elements, float, id, text, unsigned};
 use crate::codec::pcm::{Order, Sample};
 use crate::codec::{self, Codec, OpusHead};
+use crate::codecs::{CodecParameters, CodecTag};
 use crate::demux::waveformat::WaveFormat;
 use crate::demux::{AUDIO, LARGEST_PACKET, Part, Track};
 use crate::input::Input;
@@ -255,14 +256,21 @@ impl Fields<'_> {
             },
             "A_AC3" => ("ac3", Codec::Ac3),
             "A_EAC3" => ("eac3", Codec::Ac3),
-            "A_TRUEHD" => ("truehd", Codec::Unsupported),
+            "A_TRUEHD" => ("truehd", self.foreign()),
             "A_MS/ACM" => return self.acm(),
             old if old.starts_with("A_AC3/") => ("ac3", Codec::Ac3),
-            "A_DTS/EXPRESS" => ("dts_express", Codec::Unsupported),
+            "A_DTS/EXPRESS" => ("dts_express", self.foreign()),
             hd if hd.starts_with("A_DTS") => ("dts", Codec::Dts),
-            other => return (other.trim_start_matches("A_").to_ascii_lowercase(), Codec::Unsupported),
+            other => return (other.trim_start_matches("A_").to_ascii_lowercase(), self.foreign()),
         };
         (name.to_owned(), codec)
+    }
+
+    /// A codec that is not decoded here.
+    fn foreign(&self) -> Codec {
+        let bits = u16::try_from(self.bits).unwrap_or(0);
+        let tag = CodecTag::Matroska(self.codec.clone());
+        Codec::Foreign(CodecParameters { bits, ..CodecParameters::foreign(tag, self.private) })
     }
 
     /// What WAVE and AVI have is in the private data ("A_MS/ACM").

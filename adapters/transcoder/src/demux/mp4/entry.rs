@@ -8,6 +8,7 @@ use crate::audio::{Speaker, layout, wave_order};
 use crate::codec::amr::Band;
 use crate::codec::pcm::{Order, Sample};
 use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
+use crate::codecs::{CodecParameters, CodecTag};
 use crate::demux::waveformat::WaveFormat;
 use crate::sniff::ac3;
 
@@ -68,6 +69,12 @@ impl<'b> Fields<'b> {
             (None, Some([0, _, _, _, chnl @ ..])) => layout::iso(chnl, channels),
             _ => wave_order(channels),
         }
+    }
+
+    /// What somebody else's decoder may want to know.
+    fn foreign(&self, kind: [u8; 4]) -> CodecParameters {
+        let bits = u16::try_from(self.bits).unwrap_or(0);
+        CodecParameters { bits, ..CodecParameters::foreign(CodecTag::FourCc(kind), self.boxes) }
     }
 
     /// A box of a kind, here or in QuickTime's `wave` box.
@@ -158,7 +165,7 @@ fn compressed(kind: [u8; 4], fields: &Fields<'_>) -> (String, Codec) {
         },
         b"Opus" => fields.find(b"dOps").and_then(OpusHead::parse_dops).map_or(Codec::Unsupported, Codec::Opus),
         b"ac-3" | b"sac3" | b"ec-3" => Codec::Ac3,
-        _ => Codec::Unsupported,
+        _ => Codec::Foreign(fields.foreign(kind)),
     };
     (name(kind), codec)
 }
@@ -175,11 +182,12 @@ pub(in crate::demux) fn by_descriptor(bytes: &[u8], rate: u32, channels: u16) ->
 
 /// By its object type (MP4 registration authority, "Object types").
 fn mpeg4(object: u8, settings: &[u8], rate: u32, channels: u16) -> (String, Codec) {
+    let foreign = || Codec::Foreign(CodecParameters::foreign(CodecTag::ObjectType(object), settings));
     let (name, codec) = match object {
         0x40 | 0x66..=0x68 if settings.is_empty() => ("aac", aac_without_settings(rate, channels)),
         0x40 | 0x66..=0x68 => match audio_object_type(settings) {
-            36 => ("mp4als", Codec::Unsupported),
-            42 => ("xhe-aac", Codec::Unsupported),
+            36 => ("mp4als", foreign()),
+            42 => ("xhe-aac", foreign()),
             32..=34 => ("mp3", mpeg_audio()),
             _ => ("aac", Codec::Aac(settings.to_vec())),
         },
@@ -187,9 +195,9 @@ fn mpeg4(object: u8, settings: &[u8], rate: u32, channels: u16) -> (String, Code
         0xa5 => ("ac3", Codec::Ac3),
         0xa6 => ("eac3", Codec::Ac3),
         0xa9..=0xab => ("dts", Codec::Dts),
-        0xac => ("dts_express", Codec::Unsupported),
+        0xac => ("dts_express", foreign()),
         0xdd => ("vorbis", Codec::vorbis(settings)),
-        other => return (format!("mpeg-4 object 0x{other:02x}"), Codec::Unsupported),
+        other => return (format!("mpeg-4 object 0x{other:02x}"), foreign()),
     };
     (name.to_owned(), codec)
 }

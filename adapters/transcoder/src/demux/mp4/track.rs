@@ -142,7 +142,8 @@ impl TrackBox {
         let entry = raw.map_or_else(Entry::unknown, |(kind, body)| Entry::parse(kind, &body, self.scale));
         self.samples.read_as_pcm(entry.pcm_frame);
         self.samples.read_as_blocks(entry.block);
-        let info = TrackInfo { codec: entry.name, ..self.track.info.clone() };
+        let (codec, sample_rate, channels) = (entry.name, entry.rate, entry.channels);
+        let info = TrackInfo { codec, sample_rate, channels, ..self.track.info.clone() };
         Ok(Some(Track { info, codec: entry.codec, encrypted: entry.encrypted, ..self.track.clone() }))
     }
 }
