@@ -25,7 +25,7 @@ use microserve::core::notify::Notify;
 use microserve::core::password::Passwords;
 use microserve::core::queue::QueueName;
 use microserve::core::relay::Relay;
-use microserve::core::upload::Upload;
+use microserve::core::upload::{Preflight, Upload};
 use microserve::core::worker::{Handler, Worker};
 use microserve::core::{Clock, Shutdown, SystemClock};
 use microserve::http::{Auth, Gateway, TokenKeys, Verifier};
@@ -120,7 +120,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
             jobs: jobs.clone(),
             videos,
             queue,
-            preflight: Some(transcoder),
+            preflight: Some(Preflight::new(transcoder, 2)),
             clock: clock.clone(),
             policy,
             max_bytes: 1 << 30,

@@ -19,7 +19,7 @@ use microserve_core::password::Passwords;
 use microserve_core::queue::{Queue, QueueName};
 use microserve_core::relay::Relay;
 use microserve_core::transcode::Transcoder;
-use microserve_core::upload::Upload;
+use microserve_core::upload::{Preflight, Upload};
 use microserve_core::worker::{Handler, Worker};
 use microserve_core::{BoxError, Shutdown};
 use microserve_http::{Auth, Gateway, Verifier};
@@ -85,18 +85,19 @@ impl Roles {
         work: &Work,
         transcoder: Arc<dyn Transcoder>,
         verifier: Verifier,
-        max_upload: u64,
+        intake: config::Intake,
     ) -> Router {
+        let probes = intake.probes.map_or_else(processors, usize::from);
         let Work { jobs, videos, mp3s, queue } = work.clone();
         microserve_http::gateway(Gateway {
             upload: Upload {
                 jobs: Arc::clone(&jobs),
                 videos,
                 queue,
-                preflight: Some(transcoder),
+                preflight: Some(Preflight::new(transcoder, probes)),
                 clock: Arc::clone(&self.clock),
                 policy: self.policy,
-                max_bytes: max_upload,
+                max_bytes: intake.max_upload,
             },
             download: Download { jobs: Arc::clone(&jobs), mp3s },
             jobs,

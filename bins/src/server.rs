@@ -89,7 +89,7 @@ impl Server {
 
         let roles = Roles::new(config.retention.policy(config.peers), shutdown);
         let (auth, verifier) = roles.auth(Arc::clone(&stack.accounts), &config.login, config.peers, data)?;
-        let gateway = roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake.max_upload);
+        let gateway = roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake);
         serve(listener, gateway.merge(auth), config.connections.limits(), shutdown);
         roles.converter(&work, Arc::clone(&stack.transcoder), config.converting.conversions, data)?;
         roles.notifier(&work, Arc::clone(&stack.mailer), &config.mailing, config.mailing.public_url(address));

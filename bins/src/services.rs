@@ -59,7 +59,7 @@ impl Service {
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let roles = Roles::new(config.retention.policy(config.peers), shutdown);
         let verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
-        let gateway = roles.gateway(&work, transcoder, verifier, config.intake.max_upload);
+        let gateway = roles.gateway(&work, transcoder, verifier, config.intake);
         let (keeper, stopping) = (Arc::clone(&auth), shutdown.clone());
         shutdown.spawn(async move { keeper.keep_fresh(&stopping).await });
         let listener = bind(config.listen).await?;

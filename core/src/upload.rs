@@ -7,8 +7,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{info, warn};
 
 use crate::account::{AccountId, Email};
@@ -31,13 +33,37 @@ pub struct Upload {
     /// Whose bell is rung.
     pub queue: Arc<dyn Queue>,
     /// Looks at a stored video before it is accepted, so that its sender hears at once when it can't be converted.
-    pub preflight: Option<Arc<dyn Transcoder>>,
+    pub preflight: Option<Preflight>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The job's measures.
     pub policy: Policy,
     /// The largest video, in bytes.
     pub max_bytes: u64,
+}
+
+/// Looks at videos before they are accepted, no more than so many at a time: each may take all the memory that a
+/// transcoder may have. Clones count together.
+#[derive(Clone)]
+pub struct Preflight {
+    transcoder: Arc<dyn Transcoder>,
+    places: Arc<Semaphore>,
+}
+
+/// So long an upload waits for a place. Files that keep the others from being looked at keep nobody from uploading.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Preflight {
+    /// Looks at so many videos at the same time, at least one. Others wait, half a minute at most.
+    #[must_use]
+    pub fn new(transcoder: Arc<dyn Transcoder>, at_a_time: usize) -> Self {
+        Self { transcoder, places: Arc::new(Semaphore::new(at_a_time.max(1))) }
+    }
+
+    /// A place. It is free again when this is dropped. `None`: there was none in time.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
+    }
 }
 
 /// A video on its way in.
@@ -130,9 +156,16 @@ impl Upload {
     }
 
     async fn inspect(&self, info: &BlobInfo) -> Result<(), UploadError> {
-        let Some(transcoder) = self.preflight.clone() else { return Ok(()) };
+        let Some(preflight) = &self.preflight else { return Ok(()) };
+        // The converter looks at it, too: the sender hears of it later then.
+        let Some(place) = preflight.place().await else { return Ok(()) };
         let mut source = BlobSource::open(Arc::clone(&self.videos), &info.fid).await?;
-        let probe = tokio::task::spawn_blocking(move || transcoder.probe(&mut source));
+        let transcoder = Arc::clone(&preflight.transcoder);
+        let probe = tokio::task::spawn_blocking(move || {
+            // It goes along: a task that is given up makes no room for another before the work is over.
+            let _place = place;
+            transcoder.probe(&mut source)
+        });
         let problem = match probe.await {
             Ok(Ok(info)) => info.problem,
             Ok(Err(err)) if !err.is_retryable() => Some(err.problem()),

@@ -71,6 +71,11 @@ pub struct Intake {
     /// The largest video that is taken: bytes, or a number with KiB, MiB or GiB.
     #[arg(long, env = "MICROSERVE_MAX_UPLOAD", default_value = "4GiB", value_name = "SIZE", value_parser = parse_size)]
     pub max_upload: u64,
+
+    /// How many uploads are looked at at the same time, to tell their senders at once what can't be converted; each may
+    /// take 256 MiB. Others wait, and after half a minute they are accepted without [default: one per processor].
+    #[arg(long, env = "MICROSERVE_PROBES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub probes: Option<u16>,
 }
 
 /// How long things are kept.

@@ -19,7 +19,7 @@ use microserve_core::login::Login;
 use microserve_core::memory::{FakeTranscoder, MemoryAccounts, MemoryBlobs, MemoryJobs, MemoryQueue};
 use microserve_core::password::Passwords;
 use microserve_core::transcode::{Options, SourceInfo};
-use microserve_core::upload::Upload;
+use microserve_core::upload::{Preflight, Upload};
 use microserve_core::{Shutdown, SystemClock};
 use microserve_http::{Auth, Gateway, TokenKeys, Verifier};
 use serde_json::Value;
@@ -101,7 +101,7 @@ impl World {
             jobs: self.jobs.clone(),
             videos: self.videos.clone(),
             queue: self.queue.clone(),
-            preflight: Some(Arc::new(FakeTranscoder)),
+            preflight: Some(Preflight::new(Arc::new(FakeTranscoder), 2)),
             clock: clock.clone(),
             policy,
             max_bytes: LIMIT,
