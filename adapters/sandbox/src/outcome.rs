@@ -201,6 +201,7 @@ mod tests {
             tracks: vec![track; 5000],
             chosen: Some(4999),
             title: Some("\n".to_owned()),
+            chapters: 3,
             problem: Some(Problem { code: "a\tb".to_owned(), detail: "é".repeat(9999) }),
         });
         assert_eq!((info.container.as_str(), info.tracks.len(), info.chosen, info.title), ("xy", TRACKS, None, None));

@@ -1,6 +1,12 @@
 //! Files from the wild, if `MICROSERVE_MEDIA` names a folder of them: every one that has sound in a codec that is
 //! decoded becomes an MP3 as long as the sound and like it, and every other ends in the error that it deserves.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that can't go on has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that can't go on has failed"
+)]
 
 mod common;
 

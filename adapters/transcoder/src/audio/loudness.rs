@@ -262,8 +262,8 @@ mod tests {
         for block in plane.chunks(4096) {
             meter.push(&[block, block]).unwrap();
         }
-        let gain = 20.0 * meter.gain_to(-16.0).unwrap().log10();
+        let gain = 20.0 * meter.finish().unwrap().gain_to(-16.0).log10();
         assert!((gain - 7.0).abs() < 0.1, "{gain} dB");
-        assert_eq!(Meter::new(RATE, 1).unwrap().gain_to(-16.0).unwrap(), 1.0);
+        assert_eq!(Meter::new(RATE, 1).unwrap().finish().unwrap().gain_to(-16.0), 1.0);
     }
 }
