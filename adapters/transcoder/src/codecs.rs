@@ -221,7 +221,7 @@ impl CodecParameters {
 
 /// The header packets behind their number and the lengths of the first two (Matroska codec mappings, A_VORBIS). Between
 /// them are comments of nobody's (Vorbis I, 5.2).
-fn vorbis(ident: &[u8], setup: &[u8]) -> Vec<u8> {
+pub(crate) fn vorbis(ident: &[u8], setup: &[u8]) -> Vec<u8> {
     const COMMENTS: &[u8] = b"\x03vorbis\0\0\0\0\0\0\0\0\x01";
     let mut private = vec![2];
     for length in [ident.len(), COMMENTS.len()] {

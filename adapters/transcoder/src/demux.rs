@@ -174,7 +174,14 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         head = b"ID3\x04\0\0\0\0\0\0".to_vec();
     }
     head.extend(input.vec_at(0, SNIFF_BYTES as u64)?);
-    let mut opened = match sniff(&head) {
+    let mut opened = open_as(sniff(&head), input)?;
+    opened.tags.merge(tags);
+    Ok(opened)
+}
+
+/// Reads the headers of what is known to be this container.
+pub(crate) fn open_as(container: Container, input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+    match container {
         Container::Mp4 => mp4::open(input),
         Container::Matroska => matroska::open(input),
         Container::Adts => adts::open(input),
@@ -194,9 +201,7 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         Container::MpegTs => ts::open(input),
         Container::MpegPs => ps::open(input),
         Container::Unsupported(name) => Err(TranscodeError::UnsupportedContainer { name: name.to_owned() }),
-    }?;
-    opened.tags.merge(tags);
-    Ok(opened)
+    }
 }
 
 fn corrupt(detail: impl Into<String>) -> TranscodeError {

@@ -39,6 +39,9 @@ mod codec;
 mod codecs;
 mod decode;
 mod demux;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod input;
 mod lame;
