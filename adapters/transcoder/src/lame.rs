@@ -64,7 +64,7 @@ impl<'a> Mp3Writer<'a> {
         cores: &Cores,
     ) -> Result<Self, TranscodeError> {
         let format = Format { rate, channels, quality };
-        Self::with_plan(sink, head, format, Plan::USUAL, cores)
+        Self::with_plan(sink, head, format, Plan::new(quality), cores)
     }
 
     fn with_plan(

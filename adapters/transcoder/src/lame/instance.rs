@@ -53,11 +53,12 @@ impl Lame {
     }
 
     fn build(format: Format, tag: bool) -> Result<Self, BuildError> {
-        // Every new encoder fills the tables that all of them use, with what is in them already. So nobody may use
-        // them before they were filled once.
+        // Every new encoder fills the tables that all of them use, with what is in them already. So nobody may have one
+        // before the first was made.
         static TABLES: Once = Once::new();
-        TABLES.call_once(|| drop(Self::configure(format, tag)));
-        Self::configure(format, tag)
+        let mut first = None;
+        TABLES.call_once(|| first = Some(Self::configure(format, tag)));
+        first.unwrap_or_else(|| Self::configure(format, tag))
     }
 
     fn configure(format: Format, tag: bool) -> Result<Self, BuildError> {

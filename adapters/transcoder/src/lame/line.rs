@@ -344,7 +344,7 @@ impl State {
 
     fn duty(&self, others: u64, has_spare: bool) -> Duty {
         // A few more than what waits for the slowest: it must never be the block that is missing.
-        let most = self.plan.frames * others + self.plan.frames / 2 + self.plan.lead + self.plan.joints;
+        let most = self.plan.frames * others + self.plan.frames / 8 + self.plan.lead + self.plan.joints;
         let is_full = self.front - self.slowest() >= most;
         let runs_dry = |entry: &Entry| {
             let left = self.front.saturating_sub(entry.next);

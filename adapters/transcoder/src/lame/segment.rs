@@ -4,7 +4,7 @@
 //! before its first, so that it hears what a single one would have heard, and goes on beyond its last until there is a
 //! frame that the next segment can be joined before.
 
-use microserve_core::transcode::TranscodeError;
+use microserve_core::transcode::{Quality, TranscodeError};
 
 use super::frames::Frames;
 use super::instance::{Block, Format, Lame};
@@ -32,9 +32,20 @@ pub(super) struct Joint {
 }
 
 impl Plan {
-    /// Twenty seconds at 44.1 kHz. The frames that are encoded twice cost 7 % of the time, and what waits for one more
-    /// thread has 7 MB in stereo. A lead of 28 frames costs 4 %, but joints can be measured then at low bitrates.
-    pub(super) const USUAL: Self = Self { frames: 784, lead: 49, joints: 49 };
+    /// Twenty-eight seconds at 44.1 kHz. The frames that are encoded twice cost 3 % of the time at usual qualities, and
+    /// what waits for one more thread has 10 MB in stereo.
+    ///
+    /// What an encoder has to have heard before nobody can tell it from a single one was measured. With a variable
+    /// bitrate that is little more than what it listens to at once. With a constant one it also is how full the bit
+    /// reservoir is, and the fewer bits there are, the longer it takes to get there.
+    pub(super) fn new(quality: Quality) -> Self {
+        let lead = match quality {
+            Quality::Vbr(_) => 14,
+            Quality::Cbr(128..) => 28,
+            Quality::Cbr(_) => 49,
+        };
+        Self { frames: 1078, lead, joints: 49 }
+    }
 
     /// Blocks from one frame of sound to the end of what LAME has to hear before that frame comes out of it: it looks
     /// less than a block ahead, and keeps a frame or two until their main data are complete.

@@ -11,13 +11,17 @@ use super::instance::Format;
 use super::segment::Plan;
 
 /// One segment, whatever the length.
-const SINGLE: Plan = Plan { frames: 49 << 32, ..Plan::USUAL };
+fn single(quality: Quality) -> Plan {
+    Plan { frames: 49 << 32, ..Plan::new(quality) }
+}
 
 /// An ID3 tag without anything in it.
 const HEAD: &[u8] = b"ID3\x04\0\0\0\0\0\x0a\0\0\0\0\0\0\0\0\0\0";
 
 /// Many joints, each made as they always are.
-const SHORT: Plan = Plan { frames: 98, ..Plan::USUAL };
+fn short(quality: Quality) -> Plan {
+    Plan { frames: 98, ..Plan::new(quality) }
+}
 
 /// Chords that decay, drums, and a hiss that comes and goes; not two bars are the same.
 fn music(format: Format, samples: usize) -> Vec<Vec<f32>> {
@@ -120,33 +124,29 @@ fn any_number_of_cores_makes_the_same_bytes() {
         (24_000, 2, Quality::Cbr(8)),
     ] {
         let case = Case::new(rate, channels, quality, 1152 * 98 * 8);
-        let alone = case.encode(SHORT, 1);
+        let alone = case.encode(short(quality), 1);
         for cores in [2, 3, 8] {
-            assert!(case.encode(SHORT, cores) == alone, "{:?} on {cores} cores", case.format);
+            assert!(case.encode(short(quality), cores) == alone, "{:?} on {cores} cores", case.format);
         }
     }
 }
 
 #[test]
 fn the_length_is_exact_around_every_edge() {
-    let format = Format { rate: 32_000, channels: 1, quality: CBR_128 };
-    // The start and the end of a segment, and of what its encoder is fed with.
-    let edges = [1, SHORT.start(1), 98, SHORT.end(0), SHORT.limit(0), 2 * 98, SHORT.limit(1)];
-    for edge in edges.map(|edge| frames(format, edge)) {
-        for samples in [edge - 1, edge, edge + 1, edge + 576] {
-            for quality in [CBR_128, Quality::Vbr(4)] {
-                let case = Case::new(format.rate, format.channels, quality, samples);
-                for cores in [1, 3] {
-                    let mp3 = case.encode(SHORT, cores);
-                    case.decode(&mp3);
-                    assert!(mp3 == case.encode(SHORT, 1), "{samples} samples on {cores} cores");
-                }
-            }
+    for quality in [CBR_128, Quality::Vbr(4)] {
+        let (format, plan) = (Format { rate: 32_000, channels: 1, quality }, short(quality));
+        let exact = |samples: usize| {
+            let case = Case::new(format.rate, format.channels, quality, samples);
+            let mp3 = case.encode(plan, 3);
+            case.decode(&mp3);
+            assert!(mp3 == case.encode(plan, 1), "{samples} samples");
+        };
+        // The start and the end of a segment, and of what its encoder is fed with.
+        let edges = [1, plan.start(1), 98, plan.end(0), plan.limit(0), 2 * 98, plan.limit(1)];
+        for edge in edges.map(|edge| frames(format, edge)) {
+            [edge - 1, edge, edge + 1, edge + 576].into_iter().for_each(exact);
         }
-    }
-    for samples in [1, 2, 575, 576, 577] {
-        let case = Case::new(format.rate, format.channels, CBR_128, samples);
-        case.decode(&case.encode(SHORT, 1));
+        [1, 2, 575, 576, 577].into_iter().for_each(exact);
     }
 }
 
@@ -154,7 +154,7 @@ fn the_length_is_exact_around_every_edge() {
 fn nothing_pushed_is_an_mp3_of_nothing() {
     let case = Case::new(44_100, 2, CBR_128, 0);
     let mut sink = Cursor::new(Vec::new());
-    let plan = Plan::USUAL;
+    let plan = Plan::new(CBR_128);
     let writer = Mp3Writer::with_plan(&mut sink, b"", case.format, plan, &Cores::new(2)).unwrap();
     assert_eq!(writer.finish().unwrap().samples, 0);
 }
@@ -169,7 +169,7 @@ fn others_find_nothing_wrong_with_joined_mp3s() {
         (8_000, 1, Quality::Cbr(8)),
     ] {
         let case = Case::new(rate, channels, quality, 300 * 1152);
-        judge::assert_clean(saved(&case.encode(SHORT, 2)).path());
+        judge::assert_clean(saved(&case.encode(short(quality), 2)).path());
     }
 }
 
@@ -189,7 +189,7 @@ impl Compared<'_> {
 
 /// What joints cost in comparison with a single encoder, in dB: each, and all of the sound.
 fn cost_of_joints(case: &Case, plan: Plan, mp3: &[u8]) -> (Vec<f64>, f64) {
-    let (ours, theirs) = (case.decode(mp3), case.decode(&case.encode(SINGLE, 1)));
+    let (ours, theirs) = (case.decode(mp3), case.decode(&case.encode(single(case.format.quality), 1)));
     let compared = Compared { source: &case.source(), ours: &ours, theirs: &theirs };
     let joints = case.samples() / frames(case.format, plan.frames);
     let around = |n: u64| {
@@ -232,8 +232,9 @@ fn joints_can_not_be_heard() {
         (22_050, 2, Quality::Vbr(2)),
     ] {
         let format = Format { rate, channels, quality };
-        let case = Case::new(rate, channels, quality, frames(format, 32 * SHORT.frames));
-        let (joints, whole) = cost_of_joints(&case, SHORT, &case.encode(SHORT, 2));
+        let plan = short(quality);
+        let case = Case::new(rate, channels, quality, frames(format, 32 * plan.frames));
+        let (joints, whole) = cost_of_joints(&case, plan, &case.encode(plan, 2));
         println!("{format:?}: mean {:.4} dB, worst {:.3}, whole {whole:.4}", mean(&joints), least(&joints));
         assert!(mean(&joints) > -0.1 && least(&joints) > -1.0 && whole > -0.02, "{format:?}: {whole} dB, {joints:?}");
         all.extend(joints);
@@ -245,7 +246,7 @@ fn joints_can_not_be_heard() {
 /// With a single frame to join before, there often is too little room in the bit reservoir.
 #[test]
 fn segments_that_can_not_be_joined_are_encoded_again() {
-    let plan = Plan { joints: 1, ..SHORT };
+    let plan = Plan { joints: 1, ..short(Quality::Cbr(96)) };
     let case = Case::new(44_100, 2, Quality::Cbr(96), 40 * 98 * 1152);
     let mp3 = case.encode(plan, 2);
     let mut frames = Frames::new();
@@ -267,7 +268,7 @@ fn a_dropped_writer_ends_its_threads() {
     let case = Case::new(44_100, 2, CBR_128, 200 * 1152);
     let cores = Cores::new(4);
     let mut sink = Cursor::new(Vec::new());
-    let mut writer = Mp3Writer::with_plan(&mut sink, b"", case.format, SHORT, &cores).unwrap();
+    let mut writer = Mp3Writer::with_plan(&mut sink, b"", case.format, short(CBR_128), &cores).unwrap();
     case.push(&mut writer);
     drop(writer);
     let all: Vec<_> = std::iter::from_fn(|| cores.try_take()).collect();
@@ -299,10 +300,11 @@ impl std::io::Seek for Full {
 #[test]
 fn a_full_sink_is_a_sink_error_wherever_it_is_full() {
     let case = Case::new(44_100, 2, Quality::Cbr(320), 300 * 1152);
+    let plan = short(case.format.quality);
     for room in [0, 100_000, 200_000, 310_000] {
         let mut sink = Full(Cursor::new(Vec::new()), room);
         let made =
-            Mp3Writer::with_plan(&mut sink, b"head", case.format, SHORT, &Cores::new(2)).and_then(|mut writer| {
+            Mp3Writer::with_plan(&mut sink, b"head", case.format, plan, &Cores::new(2)).and_then(|mut writer| {
                 let planes: Vec<&[f32]> = case.planes.iter().map(Vec::as_slice).collect();
                 writer.push(&planes)?;
                 writer.finish()
