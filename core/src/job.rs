@@ -23,10 +23,12 @@ use crate::retry::Backoff;
 use crate::transcode::{Options, Problem, SourceInfo};
 
 mod mail;
+mod parts;
 mod steps;
 mod store;
 
 pub use mail::MailState;
+pub use parts::{Part, Parts};
 pub use store::{ChangeError, JobError, JobStore, JobStoreExt, ListQuery, change};
 
 id!(
@@ -39,6 +41,8 @@ id!(
 pub struct Policy {
     /// An upload that is silent for longer is abandoned.
     pub upload_ttl: Duration,
+    /// The same for an upload that may come in several requests.
+    pub resume_ttl: Duration,
     /// A worker that is silent for longer has lost its job.
     pub lease: Duration,
     /// A bell that nobody answered is rung again after this long, then after four times as long, and so on.
@@ -62,6 +66,7 @@ impl Default for Policy {
         const MINUTE: Duration = Duration::from_secs(60);
         Self {
             upload_ttl: 15 * MINUTE,
+            resume_ttl: 24 * 60 * MINUTE,
             lease: Duration::from_secs(30),
             ring_again: Backoff { first: Duration::from_secs(30), factor: 4, max: 30 * MINUTE },
             backoff: Backoff::JOB,
@@ -89,6 +94,13 @@ pub struct Job {
     pub filename: String,
     /// What the MP3 is to be like.
     pub options: Options,
+    /// The digest of the request that has made it, if its sender named that request
+    /// ([`IdempotencyKey`](crate::idempotency::IdempotencyKey)).
+    #[serde(default)]
+    pub request: Option<Sha256>,
+    /// How its video comes in, if that takes several requests.
+    #[serde(default)]
+    pub parts: Option<Parts>,
     /// The video's blob.
     pub video: Fid,
     /// The video's size in bytes, once it is stored.

@@ -61,6 +61,7 @@
 //!     filename: "holiday.wav".to_owned(),
 //!     content_type: "audio/wav".to_owned(),
 //!     options: Options::default(),
+//!     key: None,
 //!     body: Box::pin(futures_util::stream::iter([Ok(wav.into())])),
 //! }).await?;
 //!
@@ -105,6 +106,7 @@ pub mod dead_letters;
 pub mod download;
 pub mod events;
 mod id;
+pub mod idempotency;
 pub mod inspect;
 pub mod job;
 pub mod login;

@@ -147,7 +147,9 @@ impl Relay {
         } else {
             job.clone()
         };
-        self.videos.delete(&job.video).await?;
+        for fid in job.stored_parts().chain([&job.video]) {
+            self.videos.delete(fid).await?;
+        }
         if let Some(output) = &job.output {
             self.mp3s.delete(&output.fid).await?;
         }
@@ -162,7 +164,12 @@ impl Relay {
     async fn retain(&self, job: &Job, now: Timestamp) -> Result<(), Trouble> {
         let p = &self.policy;
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if is_due(job.mp3_expires_at(p)) {
+        for fid in job.stored_parts() {
+            self.videos.delete(fid).await?;
+        }
+        if job.stored_parts().next().is_some() {
+            self.step(job, |job| job.forget_parts(now, p)).await?;
+        } else if is_due(job.mp3_expires_at(p)) {
             let expired = self.step(job, |job| job.expire(now, p)).await?;
             if let Some(Output { fid, .. }) = expired.and_then(|job| job.output) {
                 self.mp3s.delete(&fid).await?;

@@ -7,21 +7,26 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::account::{AccountId, Email};
 use crate::bell::try_to_ring;
 use crate::blob::{BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream};
 use crate::clock::Clock;
-use crate::job::{ChangeError, Job, JobError, JobStore, Policy, change};
+use crate::idempotency::IdempotencyKey;
+use crate::job::{ChangeError, Job, JobError, JobId, JobStore, NotPossible, Policy, change};
 use crate::queue::Queue;
 use crate::retry::{BoxError, Retryable};
-use crate::source::BlobSource;
-use crate::transcode::{Options, Problem, Transcoder};
+use crate::transcode::{Options, Problem};
+
+mod preflight;
+mod resume;
+
+pub use preflight::Preflight;
+pub use resume::Beginning;
 
 /// Takes uploads in.
 #[derive(Clone)]
@@ -42,30 +47,6 @@ pub struct Upload {
     pub max_bytes: u64,
 }
 
-/// Looks at videos before they are accepted, no more than so many at a time: each may take all the memory that a
-/// transcoder may have. Clones count together.
-#[derive(Clone)]
-pub struct Preflight {
-    transcoder: Arc<dyn Transcoder>,
-    places: Arc<Semaphore>,
-}
-
-/// So long an upload waits for a place. Files that keep the others from being looked at keep nobody from uploading.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-impl Preflight {
-    /// Looks at so many videos at the same time, at least one. Others wait, half a minute at most.
-    #[must_use]
-    pub fn new(transcoder: Arc<dyn Transcoder>, at_a_time: usize) -> Self {
-        Self { transcoder, places: Arc::new(Semaphore::new(at_a_time.max(1))) }
-    }
-
-    /// A place. It is free again when this is dropped. `None`: there was none in time.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
-    }
-}
-
 /// A video on its way in.
 pub struct Incoming<'a> {
     /// Whose it is.
@@ -78,33 +59,67 @@ pub struct Incoming<'a> {
     pub content_type: String,
     /// What the MP3 is to be like.
     pub options: Options,
+    /// What its sender calls this request, if it is to be carried out once however often it is sent.
+    pub key: Option<IdempotencyKey>,
     /// Its bytes.
     pub body: ByteStream<'a>,
 }
 
 impl Upload {
-    /// Stores a video and queues its job.
+    /// Stores a video and queues its job. When its sender has sent the same request before, that one's job is returned
+    /// and nothing is read.
     ///
     /// # Errors
     /// One of [`UploadError`]; then nothing is left behind, at the latest after the relay has come by.
     pub async fn upload(&self, incoming: Incoming<'_>) -> Result<Job, UploadError> {
-        let Incoming { owner, email, filename, content_type, options, body } = incoming;
-        let job = Job::new(owner, email, filename, options, self.clock.now(), &self.policy);
-        self.jobs.insert(&job).await?;
-        let meta = BlobMeta { job: job.id, content_type, filename: job.filename.clone() };
-        match self.store(&job, meta, body).await {
-            Ok(accepted) => {
-                try_to_ring(&*self.queue, &accepted).await;
-                info!(job.id = %accepted.id, size_bytes = accepted.video_size, "accepted job {}", accepted.id);
-                Ok(accepted)
+        let Incoming { owner, email, filename, content_type, options, key, body } = incoming;
+        let now = self.clock.now();
+        let mut job = Job::new(owner, email, filename, options, now, &self.policy);
+        if let Some(key) = &key {
+            if let Some(earlier) = self.earlier(key, owner, now).await? {
+                return Ok(earlier);
             }
-            // Whether the job was accepted is not known: it must not be cleaned away. The relay finds out.
-            Err(err @ UploadError::Unknown(_)) => Err(err),
-            Err(err) => {
-                self.clean_up(&job).await;
-                Err(err)
-            }
+            (job.id, job.request) = (key.ids(owner, now)[0], Some(key.request()));
         }
+        match self.jobs.insert(&job).await {
+            // The same request is being carried out since a moment ago.
+            Err(JobError::Conflict) if key.is_some() => return Err(UploadError::InProgress),
+            Err(err) => {
+                // The row may be there all the same, and nobody would send the same request again before it is gone.
+                self.clean_up(&job).await;
+                return Err(err.into());
+            }
+            Ok(()) => {}
+        }
+        let meta = BlobMeta { job: job.id, content_type, filename: job.filename.clone() };
+        let outcome = self.store(&job, meta, body).await;
+        match &outcome {
+            // Whether the job was accepted is not known: it must not be cleaned away. The relay finds out.
+            Ok(_) | Err(UploadError::Unknown(_)) => {}
+            Err(_) => self.clean_up(&job).await,
+        }
+        outcome
+    }
+
+    /// The job of the same request, if it was sent before.
+    async fn earlier(
+        &self,
+        key: &IdempotencyKey,
+        owner: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<Job>, UploadError> {
+        for id in key.ids(owner, now) {
+            let Some(job) = self.jobs.get(id).await? else { continue };
+            if IdempotencyKey::is_forgotten(job.created_at, now) {
+                continue;
+            }
+            return match job {
+                Job { request, .. } if request != Some(key.request()) => Err(UploadError::KeyReused),
+                Job { accepted_at: None, .. } => Err(UploadError::InProgress),
+                job => Ok(Some(job)),
+            };
+        }
+        Ok(None)
     }
 
     async fn store(&self, job: &Job, meta: BlobMeta, body: ByteStream<'_>) -> Result<Job, UploadError> {
@@ -122,19 +137,30 @@ impl Upload {
             return Err(UploadError::Empty);
         }
         self.inspect(&info).await?;
-        let (now, policy) = (self.clock.now(), &self.policy);
+        self.accept(job.id, &info, |row, now| row.accept(info.size, now, &self.policy)).await
+    }
+
+    /// Accepts the job whose video is stored, by the step that this kind of upload takes.
+    async fn accept<F>(&self, id: JobId, video: &BlobInfo, step: F) -> Result<Job, UploadError>
+    where
+        F: Fn(Job, Timestamp) -> Result<Job, NotPossible>,
+    {
+        let now = self.clock.now();
         let mut already = None;
-        let accepted = change(&*self.jobs, job.id, |row| {
-            already = row.accepted_at.map(|_| row.clone());
-            row.accept(info.size, now, policy)
+        let accepted = change(&*self.jobs, id, |row| {
+            already = (row.accepted_at.is_some() && row.video == video.fid).then(|| row.clone());
+            step(row, now)
         });
-        match accepted.await {
-            Ok(accepted) => Ok(accepted),
-            // Nobody else accepts it: the answer to our own change was lost, and the job has gone on since.
-            Err(ChangeError::Gone | ChangeError::NotPossible(_)) => already.ok_or(UploadError::Cancelled),
-            Err(ChangeError::Store(err)) if err.is_retryable() => Err(UploadError::Unknown(err.into())),
-            Err(ChangeError::Store(err)) => Err(UploadError::Internal(err.into())),
-        }
+        let accepted = match accepted.await {
+            Ok(accepted) => accepted,
+            // Nobody else accepts this video: the answer to our own change was lost, and the job has gone on since.
+            Err(ChangeError::Gone | ChangeError::NotPossible(_)) => return already.ok_or(UploadError::Cancelled),
+            Err(ChangeError::Store(err)) if err.is_retryable() => return Err(UploadError::Unknown(err.into())),
+            Err(ChangeError::Store(err)) => return Err(UploadError::Internal(err.into())),
+        };
+        try_to_ring(&*self.queue, &accepted).await;
+        info!(job.id = %id, size_bytes = accepted.video_size, "accepted job {id}");
+        Ok(accepted)
     }
 
     /// Runs `put` and says in the job's row, now and then, that the upload is alive.
@@ -155,34 +181,18 @@ impl Upload {
         }
     }
 
-    async fn inspect(&self, info: &BlobInfo) -> Result<(), UploadError> {
-        let Some(preflight) = &self.preflight else { return Ok(()) };
-        // The converter looks at it, too: the sender hears of it later then.
-        let Some(place) = preflight.place().await else { return Ok(()) };
-        let mut source = BlobSource::open(Arc::clone(&self.videos), &info.fid).await?;
-        let transcoder = Arc::clone(&preflight.transcoder);
-        let probe = tokio::task::spawn_blocking(move || {
-            // It goes along: a task that is given up makes no room for another before the work is over.
-            let _place = place;
-            transcoder.probe(&mut source)
-        });
-        let problem = match probe.await {
-            Ok(Ok(info)) => info.problem,
-            Ok(Err(err)) if !err.is_retryable() => Some(err.problem()),
-            // Not the file's fault: let the converter have a try at it.
-            Ok(Err(_)) | Err(_) => None,
-        };
-        problem.map_or(Ok(()), |problem| Err(UploadError::Unusable(problem)))
-    }
-
-    /// The blob first: as long as the row is there, the relay knows of it. A job that was accepted after all stays.
+    /// The blobs first: as long as the row is there, the relay knows of them. A job that was accepted after all stays, and
+    /// so does another one under the same id.
     async fn clean_up(&self, job: &Job) {
         let outcome = async {
             let row = self.jobs.get(job.id).await?;
-            if row.as_ref().is_some_and(|row| row.accepted_at.is_some()) {
+            if row.as_ref().is_some_and(|row| row.accepted_at.is_some() || row.video != job.video) {
                 return Ok(());
             }
-            self.videos.delete(&job.video).await.map_err(BoxError::from)?;
+            let parts = row.iter().flat_map(Job::stored_parts);
+            for fid in parts.chain([&job.video]) {
+                self.videos.delete(fid).await.map_err(BoxError::from)?;
+            }
             if let Some(row) = row {
                 self.jobs.remove(&row).await?;
             }
@@ -229,6 +239,15 @@ pub enum UploadError {
     /// The job was cancelled meanwhile.
     #[error("the job was cancelled during its upload")]
     Cancelled,
+    /// The same request is being carried out.
+    #[error("the same request is being carried out")]
+    InProgress,
+    /// The key stands for another request.
+    #[error("this key was used for another request")]
+    KeyReused,
+    /// The upload has gone on elsewhere.
+    #[error("the upload does not stand where this part begins")]
+    Elsewhere,
     /// There is no room for it.
     #[error("there is no room left for uploads")]
     Full(#[source] BoxError),

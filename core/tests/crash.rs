@@ -304,6 +304,7 @@ impl Process {
                 filename: "holiday.wav".into(),
                 content_type: "audio/wav".into(),
                 options: Default::default(),
+                key: None,
                 body: stream::iter([Ok(wav(1, 4410).into())]).boxed(),
             };
             tokio::select! {

@@ -59,6 +59,7 @@ async fn codes(fails: fn() -> TranscodeError) -> Vec<String> {
         filename: "holiday.mp4".to_owned(),
         content_type: "video/mp4".to_owned(),
         options: Options::default(),
+        key: None,
         body: Box::pin(stream::iter([Ok("a video".into())])),
     };
     let job = upload.upload(incoming).await.unwrap();

@@ -55,6 +55,7 @@ async fn one(upload: &Upload) -> Result<Job, UploadError> {
         filename: "holiday.mp4".to_owned(),
         content_type: "video/mp4".to_owned(),
         options: Options::default(),
+        key: None,
         body: Box::pin(stream::iter([Ok("just some words".into())])),
     };
     upload.upload(incoming).await

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,8 +11,11 @@ use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt};
+use microserve_core::blob::ByteStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::problem::{Code, Problem};
 
 /// A client that sends nothing for this long has gone.
 const IDLE: Duration = Duration::from_secs(30);
@@ -47,9 +51,32 @@ impl RequestBody {
     }
 
     /// Reads what is left, for a while.
-    pub(crate) async fn linger(mut self) {
-        let drain = async { while let Some(Ok(_)) = self.next().await {} };
-        let _ = timeout(LINGER, drain).await;
+    pub(crate) async fn linger(self) {
+        let _ = timeout(LINGER, self.drain(u64::MAX)).await;
+    }
+
+    /// Reads what is left, but no more than so many bytes.
+    pub(crate) async fn drain(mut self, most: u64) {
+        let mut left = most;
+        while let Some(Ok(piece)) = self.next().await
+            && left > 0
+        {
+            left = left.saturating_sub(piece.len() as u64);
+        }
+    }
+
+    /// The bytes as a stream that leaves in `fault` why it ended in an error.
+    pub(crate) fn explained<'a>(&'a mut self, fault: &'a OnceLock<Problem>) -> ByteStream<'a> {
+        self.map(|piece| piece.inspect_err(|err| drop(fault.set(problem(err))))).boxed()
+    }
+}
+
+/// What an error of a body means to whoever has sent it.
+pub(crate) fn problem(err: &io::Error) -> Problem {
+    match err.kind() {
+        io::ErrorKind::TimedOut => Problem::new(Code::TooSlow, "the body came too slowly: less than 4 KiB per second"),
+        io::ErrorKind::ConnectionReset => Problem::new(Code::IncompleteBody, "the body broke off"),
+        _ => Problem::unavailable(err.to_string()),
     }
 }
 

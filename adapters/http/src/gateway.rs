@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::middleware::from_fn;
+use axum::routing::{get, options, post, put};
 use microserve_core::Shutdown;
 use microserve_core::clock::Clock;
 use microserve_core::download::Download;
@@ -15,7 +16,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::bearer::Verifier;
 use crate::edge::with_edge;
-use crate::{download, jobs, upload};
+use crate::{download, jobs, tus, upload};
 
 /// A store that takes longer to find a job or an MP3 is taken for one that can't be reached.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -40,14 +41,23 @@ pub struct Gateway {
 
 pub(crate) type Shared = Arc<Gateway>;
 
-/// `POST /upload`, `GET /jobs`, `GET` and `DELETE /jobs/{id}`, `GET` and `HEAD /download`.
+/// `POST /upload`, `PUT /upload/{name}`, `/files` as tus 1.0.0 has it, `GET /jobs`, `GET` and `DELETE /jobs/{id}`, `GET` and `HEAD /download`.
 pub fn gateway(gateway: Gateway) -> Router {
     let patient = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE);
+    let files = Router::new()
+        .route("/files", options(tus::options).post(tus::create))
+        .route(
+            "/files/{id}",
+            options(tus::options).head(tus::head).patch(tus::patch).delete(tus::remove).post(tus::overridden),
+        )
+        .layer(from_fn(tus::protocol));
     let router = Router::new()
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::show).delete(jobs::remove))
         .route("/download", get(download::download))
         .layer(patient)
-        .route("/upload", post(upload::upload));
+        .route("/upload", post(upload::form))
+        .route("/upload/{name}", put(upload::file))
+        .merge(files);
     with_edge(router.with_state(Arc::new(gateway)))
 }

@@ -236,6 +236,11 @@ impl Links {
         Self { this: format!("{mount}/jobs/{}", job.id), download }
     }
 
+    /// Those of a job that was accepted a moment ago.
+    pub(crate) fn of_accepted(job: &Job, mount: &str) -> Self {
+        Self { this: format!("{mount}/jobs/{}", job.id), download: None }
+    }
+
     pub(crate) fn this(&self) -> &str {
         &self.this
     }

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `POST /login`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
 //! | `POST /login` of a gateway without accounts | `auth_service` |
-//! | `POST /upload` | `upload`, with `multipart`, `filename` and `body` |
+//! | `POST /upload`, `PUT /upload/{name}` | `upload`, with `multipart`, `filename`, `body` and `idempotency` |
+//! | `/files`, resumable uploads | `tus` |
 //! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}` | `jobs` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
@@ -25,6 +26,7 @@ mod ed25519;
 mod edge;
 mod filename;
 mod gateway;
+mod idempotency;
 mod jobs;
 mod login;
 mod multipart;
@@ -34,6 +36,7 @@ pub mod range;
 mod serve;
 mod stream;
 mod token;
+mod tus;
 mod upload;
 
 pub use auth_service::{AuthService, AuthServiceError, login_elsewhere};

@@ -10,7 +10,9 @@ use microserve_core::blob::ByteStream;
 use microserve_core::transcode::Asked;
 use multer::{Field, Multipart};
 
+use crate::body;
 use crate::problem::{Code, Problem};
+use crate::upload::UNKNOWN;
 
 /// A longer value is none of an option's (bytes).
 const MAX_VALUE: usize = 1024;
@@ -103,9 +105,7 @@ impl<'a> FilePart<'a> {
 
     /// What the client takes the file for.
     pub(crate) fn content_type(&self) -> String {
-        self.field
-            .content_type()
-            .map_or_else(|| "application/octet-stream".to_owned(), |kind| kind.essence_str().to_owned())
+        self.field.content_type().map_or_else(|| UNKNOWN.to_owned(), |kind| kind.essence_str().to_owned())
     }
 
     /// The file's bytes. The stream ends well only if the form does; else in an error that `fault` explains.
@@ -157,12 +157,12 @@ fn problem(err: multer::Error) -> Problem {
     let multer::Error::StreamReadFailed(cause) = err else {
         return malformed("the body breaks off, or is not multipart/form-data as its header says");
     };
-    match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
-        Some(io::ErrorKind::TimedOut) => {
-            Problem::new(Code::TooSlow, "the body came too slowly: less than 4 KiB per second")
+    match cause.downcast_ref::<io::Error>() {
+        Some(err) if err.kind() == io::ErrorKind::InvalidData => {
+            malformed("there is too much beside the file: more than 64 KiB")
         }
-        Some(io::ErrorKind::InvalidData) => malformed("there is too much beside the file: more than 64 KiB"),
-        Some(io::ErrorKind::ConnectionReset) => malformed("the body broke off"),
-        _ => Problem::unavailable(cause),
+        Some(err) if err.kind() == io::ErrorKind::ConnectionReset => malformed("the body broke off"),
+        Some(err) => body::problem(err),
+        None => Problem::unavailable(cause),
     }
 }

@@ -47,6 +47,11 @@ macro_rules! codes {
             /// The status that goes with it.
             #[must_use]
             pub fn status(self) -> StatusCode {
+                if self == Self::ChecksumMismatch
+                    && let Ok(status) = StatusCode::from_u16(460)
+                {
+                    return status;
+                }
                 match self { $(Self::$name => StatusCode::$status,)+ }
             }
 
@@ -66,6 +71,10 @@ codes! {
     InvalidParameter = "invalid_parameter", BAD_REQUEST, "Invalid query parameter";
     /// The multipart body broke off or is not well-formed.
     MalformedMultipart = "malformed_multipart", BAD_REQUEST, "Malformed multipart body";
+    /// The body broke off before its end.
+    IncompleteBody = "incomplete_body", BAD_REQUEST, "Incomplete body";
+    /// A header can't be understood.
+    InvalidHeader = "invalid_header", BAD_REQUEST, "Invalid header";
     /// The form has no file part.
     NoFile = "no_file", BAD_REQUEST, "No file part";
     /// The form has more than one file part.
@@ -84,12 +93,24 @@ codes! {
     NotReady = "not_ready", CONFLICT, "No MP3 to download";
     /// The job was cancelled while its video was being uploaded.
     Cancelled = "cancelled", CONFLICT, "Cancelled";
+    /// The same request, under the same `Idempotency-Key`, is being carried out.
+    InProgress = "in_progress", CONFLICT, "In progress";
+    /// The upload does not stand where the request goes on.
+    OffsetMismatch = "offset_mismatch", CONFLICT, "Upload is elsewhere";
+    /// The upload is complete, and a job by now.
+    UploadComplete = "upload_complete", CONFLICT, "Upload is complete";
+    /// The bytes do not come to their checksum. The status is 460, as the protocol tus has it.
+    ChecksumMismatch = "checksum_mismatch", BAD_REQUEST, "Checksum mismatch";
+    /// The protocol tus is spoken in another version than the header `Tus-Resumable` says, or there is no such header.
+    UnknownVersion = "unknown_version", PRECONDITION_FAILED, "Unknown version of the protocol";
     /// The MP3 was there and is no longer kept.
     Expired = "expired", GONE, "No longer kept";
     /// The file is over the limit.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "File too large";
     /// The body is not `multipart/form-data`.
     ExpectedMultipart = "expected_multipart", UNSUPPORTED_MEDIA_TYPE, "Expected multipart/form-data";
+    /// A part of an upload is not sent as one.
+    ExpectedPart = "expected_part", UNSUPPORTED_MEDIA_TYPE, "Expected application/offset+octet-stream";
     /// The file is in no container that can be read.
     UnsupportedContainer = "unsupported_container", UNSUPPORTED_MEDIA_TYPE, "Unsupported container";
     /// The file has no sound in it.
@@ -106,6 +127,8 @@ codes! {
     RangeNotSatisfiable = "range_not_satisfiable", RANGE_NOT_SATISFIABLE, "Range not satisfiable";
     /// An option is unknown, stands in the wrong place or has a value that can't be had.
     InvalidOption = "invalid_option", UNPROCESSABLE_ENTITY, "Invalid option";
+    /// The `Idempotency-Key` was used for another request.
+    KeyReused = "key_reused", UNPROCESSABLE_ENTITY, "Key used for another request";
     /// The file part has no bytes.
     EmptyFile = "empty_file", UNPROCESSABLE_ENTITY, "Empty file";
     /// The audio is longer than the limit.
@@ -269,6 +292,17 @@ impl From<UploadError> for Problem {
             UploadError::TooLarge { limit } => Self::too_large(limit),
             UploadError::Unusable(problem) => Self::new(Code::of_transcoder(&problem.code), problem.detail),
             UploadError::Body(_) => Self::new(Code::MalformedMultipart, "the upload broke off"),
+            UploadError::InProgress => {
+                let detail = "the same request is being carried out; ask again in a moment for what has become of it";
+                Self::new(Code::InProgress, detail).later()
+            }
+            UploadError::KeyReused => {
+                let detail = "this Idempotency-Key stands for another request: use a new key for a new upload";
+                Self::new(Code::KeyReused, detail)
+            }
+            UploadError::Elsewhere => {
+                Self::new(Code::OffsetMismatch, "the upload is not where this goes on: ask by HEAD where it is")
+            }
             UploadError::Cancelled => Self::new(Code::Cancelled, "the job was cancelled during its upload"),
             UploadError::Full(cause) => {
                 Self::new(Code::Full, "there is no room left for uploads; try again later").because(cause).later()

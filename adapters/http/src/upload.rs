@@ -1,4 +1,4 @@
-//! Upload: a form with a video becomes a job.
+//! Upload: a form with a video, or a video, becomes a job.
 //!
 //! The work runs in a task of its own that outlives the request: when the client hangs up, the body ends in an error
 //! and the upload is undone at once, instead of being dropped half-way and left for the relay to find.
@@ -7,12 +7,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use microserve_core::blob::Fid;
-use microserve_core::job::{Job, JobId};
+use microserve_core::idempotency::IdempotencyKey;
+use microserve_core::job::{Job, JobId, Status};
 use microserve_core::transcode::Asked;
 use microserve_core::upload::{Incoming, UploadError};
 use serde::Serialize;
@@ -24,20 +26,42 @@ use crate::gateway::{Gateway, Shared};
 use crate::jobs::Links;
 use crate::multipart::{Form, OVERHEAD, boundary};
 use crate::problem::{Code, Problem};
-use crate::{edge, filename};
+use crate::{edge, filename, idempotency};
 
-/// `POST /upload`.
-pub(crate) async fn upload(State(gateway): State<Shared>, request: Request) -> Result<Response, Problem> {
+/// The media type of what nobody has named.
+pub(crate) const UNKNOWN: &str = "application/octet-stream";
+
+/// `POST /upload`: a form.
+pub(crate) async fn form(State(gateway): State<Shared>, request: Request) -> Result<Response, Problem> {
+    take(gateway, request, None).await
+}
+
+/// `PUT /upload/{name}`: the file itself, as `curl -T` sends it.
+pub(crate) async fn file(
+    State(gateway): State<Shared>,
+    name: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Path(name) = name.map_err(|_| Problem::new(Code::InvalidParameter, "the name in the path is not UTF-8"))?;
+    take(gateway, request, Some(name)).await
+}
+
+async fn take(gateway: Shared, request: Request, name: Option<String>) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let mount = edge::mount(&parts);
     let (tell, told) = oneshot::channel();
     let shutdown = gateway.shutdown.clone();
     let task = async move {
         let mut body = RequestBody::new(body, gateway.shutdown.kill().clone());
-        let outcome = receive(&gateway, &parts, &mut body).await;
+        let outcome = receive(&gateway, &parts, name, &mut body).await;
+        let is_accepted = outcome.is_ok();
         let _ = tell.send(outcome);
-        // RFC 9110 §10.1.1: who waits for "100 Continue" has not begun to send, and reading on would ask for it.
-        if body.has_begun() || !parts.headers.contains_key(header::EXPECT) {
+        if is_accepted {
+            // Nothing is left of it, unless the same request came before. Clients believe in a success only when they
+            // could send everything.
+            body.drain(gateway.upload.max_bytes).await;
+        } else if body.has_begun() || !parts.headers.contains_key(header::EXPECT) {
+            // RFC 9110 §10.1.1: who waits for "100 Continue" has not begun to send, and reading on would ask for it.
             body.linger().await;
         }
     };
@@ -46,24 +70,32 @@ pub(crate) async fn upload(State(gateway): State<Shared>, request: Request) -> R
     Ok(accepted(&job, &mount))
 }
 
-async fn receive(gateway: &Gateway, parts: &Parts, body: &mut RequestBody) -> Result<Job, Problem> {
+async fn receive(
+    gateway: &Gateway,
+    parts: &Parts,
+    name: Option<String>,
+    body: &mut RequestBody,
+) -> Result<Job, Problem> {
     let caller = gateway.verifier.caller(&parts.headers).await?;
-    let boundary = boundary(&parts.headers)?;
-    refuse_what_is_too_large(parts, gateway.upload.max_bytes)?;
+    let key = idempotency::key(&parts.headers)?;
     let mut asked = asked_in_query(parts)?;
-
-    let (room, fault) = (AtomicU64::new(0), OnceLock::new());
-    let file = Form::new(body, boundary, &room).file(&mut asked).await?;
-    let filename = filename::clean(file.filename());
-    let options = asked.finish(Some(stem(&filename)))?;
-    let incoming = Incoming {
-        owner: caller.id,
-        email: caller.email,
-        options,
-        filename,
-        content_type: file.content_type(),
-        body: file.into_body(&fault),
+    let (room, fault, limit) = (AtomicU64::new(0), OnceLock::new(), gateway.upload.max_bytes);
+    let (filename, content_type, body) = match name {
+        Some(name) => {
+            refuse_what_is_too_large(parts, limit, 0)?;
+            (filename::clean(&name), content_type(&parts.headers), body.explained(&fault))
+        }
+        None => {
+            let boundary = boundary(&parts.headers)?;
+            refuse_what_is_too_large(parts, limit, OVERHEAD)?;
+            let file = Form::new(body, boundary, &room).file(&mut asked).await?;
+            (filename::clean(file.filename()), file.content_type(), file.into_body(&fault))
+        }
     };
+    let options = asked.finish(Some(stem(&filename)))?;
+    let key = key.map(|key| IdempotencyKey::new(key, idempotency::digest(parts, &filename, &options)));
+    let (owner, email) = (caller.id, caller.email);
+    let incoming = Incoming { owner, email, options, filename, content_type, key, body };
     let outcome = gateway.upload.upload(incoming).await;
     outcome.map_err(|err| match (err, fault.get()) {
         (UploadError::Body(_), Some(problem)) => problem.clone(),
@@ -72,16 +104,33 @@ async fn receive(gateway: &Gateway, parts: &Parts, body: &mut RequestBody) -> Re
 }
 
 /// Said in advance, it needs no waiting for the bytes.
-fn refuse_what_is_too_large(parts: &Parts, limit: u64) -> Result<(), Problem> {
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match length {
-        Some(length) if length > limit.saturating_add(OVERHEAD) => Err(Problem::too_large(limit)),
+fn refuse_what_is_too_large(parts: &Parts, limit: u64, overhead: u64) -> Result<(), Problem> {
+    match content_length(&parts.headers) {
+        Some(length) if length > limit.saturating_add(overhead) => Err(Problem::too_large(limit)),
         _ => Ok(()),
     }
 }
 
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What the client takes the file for, without parameters.
+fn content_type(headers: &HeaderMap) -> String {
+    media_type(headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default())
+}
+
+/// A media type (RFC 9110 §8.3.1) without its parameters; the one of unknown things if it is none.
+pub(crate) fn media_type(text: &str) -> String {
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_token =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b));
+    let good = essence.len() <= 127 && essence.split_once('/').is_some_and(|(a, b)| is_token(a) && is_token(b));
+    if good { essence } else { UNKNOWN.to_owned() }
+}
+
 /// A name without its ending.
-fn stem(filename: &str) -> &str {
+pub(crate) fn stem(filename: &str) -> &str {
     filename.rsplit_once('.').map_or(filename, |(stem, _)| stem)
 }
 
@@ -97,14 +146,15 @@ fn asked_in_query(parts: &Parts) -> Result<Asked, Problem> {
 struct Accepted<'a> {
     job_id: JobId,
     video_fid: &'a Fid,
-    status: &'static str,
+    status: Status,
     links: Links,
 }
 
+/// The same for the same job, however far it has come since.
 fn accepted(job: &Job, mount: &str) -> Response {
-    let links = Links::of(job, mount);
+    let links = Links::of_accepted(job, mount);
     let location = HeaderValue::try_from(links.this()).ok().map(|value| [(header::LOCATION, value)]);
-    let body = Accepted { job_id: job.id, video_fid: &job.video, status: job.status().as_str(), links };
+    let body = Accepted { job_id: job.id, video_fid: &job.video, status: Status::Queued, links };
     let mut response = (StatusCode::ACCEPTED, Json(body)).into_response();
     response.headers_mut().extend(location.into_iter().flatten());
     response

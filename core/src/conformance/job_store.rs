@@ -9,7 +9,9 @@ use super::now;
 use crate::account::AccountId;
 use crate::blob::{Fid, Sha256};
 use crate::clock::later;
-use crate::job::{Job, JobError, JobId, JobStore, ListQuery, MailState, Output, Phase, Policy, State, Status};
+use crate::job::{
+    Job, JobError, JobId, JobStore, ListQuery, MailState, Output, Part, Parts, Phase, Policy, State, Status,
+};
 use crate::transcode::{Channels, Options, Problem, Quality, SourceInfo, TrackChoice, TrackInfo};
 
 fn job() -> Job {
@@ -45,6 +47,13 @@ fn full_job() -> Job {
             fallback_title: Some("Ünï".into()),
             ..Options::default()
         },
+        request: Some(Sha256([0x7f; 32])),
+        parts: Some(Parts {
+            length: Some(5_000_000_000),
+            content_type: "video/mp4".into(),
+            metadata: "filename w5xuw68=".into(),
+            stored: vec![Part { fid: Fid::random(), size: 4_999_999_999 }, Part { fid: Fid::random(), size: 1 }],
+        }),
         video_size: Some(5_000_000_000),
         video_gone: true,
         epoch: 7,

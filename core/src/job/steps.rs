@@ -20,6 +20,8 @@ impl Job {
             email,
             filename,
             options,
+            request: None,
+            parts: None,
             video: Fid::random(),
             video_size: None,
             video_gone: false,
@@ -86,7 +88,8 @@ impl Job {
     #[must_use]
     pub fn needs(&self, fid: &Fid) -> bool {
         let video = self.video == *fid && !self.video_gone && self.state != State::Deleted;
-        video || self.mp3() == Some(fid)
+        let is_part = || self.unfinished().is_some_and(|parts| parts.stored.iter().any(|part| part.fid == *fid));
+        video || self.mp3() == Some(fid) || is_part()
     }
 
     /// The MP3's fid, while the MP3 can be downloaded.
@@ -344,7 +347,7 @@ impl Job {
         if held { Ok(()) } else { Err(self.cannot(step)) }
     }
 
-    pub(super) fn cannot(&self, step: &'static str) -> NotPossible {
+    pub(crate) fn cannot(&self, step: &'static str) -> NotPossible {
         NotPossible { status: self.status(), step }
     }
 
@@ -364,10 +367,12 @@ impl Job {
     pub(super) fn rescheduled(mut self, now: Timestamp, p: &Policy) -> Self {
         let ring = |not_before: Timestamp| later(not_before.max(now), p.ring_again.delay(self.rings + 1, self.seed()));
         self.due_at = match &self.state {
+            State::Uploading { seen_at } if self.parts.is_some() => Some(later(*seen_at, p.resume_ttl)),
             State::Uploading { seen_at } => Some(later(*seen_at, p.upload_ttl)),
             State::Queued { not_before } => Some(ring(*not_before)),
             State::Converting { lease_until, .. } => Some(*lease_until),
             State::Deleted => Some(now),
+            State::Cancelled if self.stored_parts().next().is_some() => Some(now),
             State::Done | State::Failed { .. } | State::Cancelled | State::Expired => match self.mail {
                 MailState::Pending { not_before, .. } if self.bell().is_some() => Some(ring(not_before)),
                 MailState::Sending { lease_until, .. } => Some(lease_until),

@@ -161,6 +161,11 @@ impl World {
         assert!(rows.is_empty() && blobs.is_empty(), "left behind: {rows:?} {blobs:?}");
     }
 
+    /// How many videos there are.
+    pub async fn videos_left(&self) -> usize {
+        self.videos.list(None, 100).await.unwrap().len()
+    }
+
     /// The same, when what is left is being cleaned away right now.
     pub async fn until_nothing_left(&self) {
         for _ in 0..200 {
