@@ -1,7 +1,7 @@
 //! A sandbox keeps the promises of whatever runs in it.
 #![allow(clippy::expect_used, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use common::sandboxed;
 use microserve_core::conformance::Fixture;

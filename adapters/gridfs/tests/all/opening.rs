@@ -1,7 +1,7 @@
 //! Who is let in, and by whom one lets oneself be answered.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use common::words;
 use microserve_gridfs::{Mongo, OpenError};

@@ -1,7 +1,7 @@
 //! What the suite of the port doesn't ask: other drivers, damage, and what is left by those who don't end well.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::time::{Duration, Instant};
 

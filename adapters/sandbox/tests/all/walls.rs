@@ -1,7 +1,7 @@
 //! A transcoder that was taken over reaches nothing.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use common::{sandboxed, told};
 use microserve_sandbox::Layers;

@@ -1,7 +1,7 @@
 //! What a job may use is bounded, and each bound has its code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;

@@ -1,7 +1,7 @@
 //! Bodies pass through bounded memory, however many and however big they are.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! Dead letters that others made, and queues that don't keep what is looked at often.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Servers that die, hang, step down, refuse, or do what was asked and don't say so.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Children begin and end with their parents.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::io;
 use std::process::{Command, Stdio};

@@ -2,7 +2,7 @@
 //! memory left.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::time::{Duration, Instant};
 

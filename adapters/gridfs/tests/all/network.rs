@@ -2,7 +2,7 @@
 //! nothing is there by half, what was acknowledged stays, and things go on by themselves.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, clippy::print_stdout, reason = "test code")]
 
-mod common;
+use crate::common;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,0 +1,11 @@
+//! Tests of the crate from outside: one program, because each one more has to be linked.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod conformance;
+mod faults;
+mod gridfs;
+mod memory;
+mod network;
+mod opening;

@@ -1,0 +1,9 @@
+//! Tests of the crate from outside: one program, because each one more has to be linked.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod broker;
+mod conformance;
+mod letters;
+mod network;

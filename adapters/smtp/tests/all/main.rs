@@ -1,0 +1,5 @@
+//! Tests of the crate from outside: one program, because each one more has to be linked.
+
+mod conformance;
+mod network;
+mod stages;
