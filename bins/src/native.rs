@@ -72,7 +72,7 @@ pub(crate) async fn inspect(url: SecretUrl) -> Vec<Fact> {
 async fn sandboxed(mode: Mode, limits: Limits) -> Result<Sandboxed, BoxError> {
     // A trial child is waited for.
     let sandboxed = tokio::task::spawn_blocking(move || Sandboxed::new(WORDS, mode)).await?;
-    Ok(sandboxed?.with_limits(limits))
+    Ok(sandboxed?.with_limits(limits).with_glance(microserve_transcoder::glance))
 }
 
 /// What the URL says: `None` for no sandbox.

@@ -74,7 +74,9 @@ fn endless(head: &'static str) -> impl futures_util::Stream<Item = Result<Vec<u8
     futures_util::stream::unfold(0u64, move |sent| async move {
         // The client looks for an answer only when it has to wait, which on this line it never would.
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let piece = if sent == 0 { head.as_bytes().to_vec() } else { vec![0; 1 << 20] };
+        // It begins as a video does, or it would be refused for that.
+        let piece =
+            if sent == 0 { [head, "\0\0\0\x14ftypisom\0\0\0\0isom"].concat().into_bytes() } else { vec![0; 1 << 20] };
         (sent < 2 * LIMIT).then(|| (Ok(piece), sent + (1 << 20)))
     })
 }

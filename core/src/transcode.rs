@@ -24,8 +24,19 @@ impl<T: Read + Seek + Send + ?Sized> Source for T {}
 pub trait Sink: Write + Seek + Send {}
 impl<T: Write + Seek + Send + ?Sized> Sink for T {}
 
+/// How many of a file's first bytes [`Transcoder::glance`] gets.
+pub const GLANCE_BYTES: usize = 64 * 1024;
+
 /// Turns media into MP3s.
 pub trait Transcoder: Send + Sync {
+    /// Why a file can't be converted, if its first bytes alone are enough to be sure: [`GLANCE_BYTES`] of them, or the whole
+    /// file. It takes no time to speak of, and is careful with bytes that mean harm. So whoever sends the wrong file
+    /// hears of it before the rest has come. (Checks: `text_is_unsupported_container`, `a_good_file_passes_a_glance`.)
+    fn glance(&self, head: &[u8]) -> Option<TranscodeError> {
+        let _ = head;
+        None
+    }
+
     /// Looks at the headers of `source` and says what is in it, without decoding it all.
     ///
     /// # Errors

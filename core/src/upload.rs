@@ -124,7 +124,7 @@ impl Upload {
 
     async fn store(&self, job: &Job, meta: BlobMeta, body: ByteStream<'_>) -> Result<Job, UploadError> {
         let received = AtomicU64::new(0);
-        let limited = limit(body, self.max_bytes, &received);
+        let limited = limit(self.glanced(body, None).await?, self.max_bytes, &received);
         let put = self.videos.put(&job.video, meta, limited);
         let info = match self.keeping_alive(job, put).await? {
             Ok(info) => info,

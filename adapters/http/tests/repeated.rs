@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
-use common::{Answer, LIMIT, World, add_account, file, option, request, upload, wav};
+use common::{Answer, World, add_account, file, option, request, upload, wav};
 use futures_util::stream;
 use microserve_core::TokioClock;
 use microserve_core::job::JobStore;
@@ -60,7 +60,7 @@ async fn what_is_put_wrongly_is_refused_by_name_and_leaves_nothing() {
     for (path, body, status, code) in [
         ("/upload/a.wav", vec![], 422, "empty_file"),
         ("/upload/a.wav", b"just some words\n".repeat(100), 415, "unsupported_container"),
-        ("/upload/a.wav", vec![0; LIMIT as usize + 1], 413, "too_large"),
+        ("/upload/a.wav", wav(12), 413, "too_large"),
         ("/upload/a.wav?bitrate=193", wav(1), 422, "invalid_option"),
         ("/upload/a.wav?bitrat=192", wav(1), 422, "invalid_option"),
         ("/upload/%ff", wav(1), 400, "invalid_parameter"),

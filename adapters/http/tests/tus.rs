@@ -238,6 +238,14 @@ async fn what_can_not_be_converted_is_refused_and_gone() {
     begun.part(0, 100).await;
     begun.part(100, begun.whole.len()).await.expect(415, "unsupported_container");
     begun.world.assert_nothing_left().await;
+
+    // Once enough of it has come, and not only when it is complete.
+    let whole = b"just some words\n".repeat(10_000);
+    let (world, token) = (begun.world, begun.token);
+    let answer = world.send(empty(tus("POST", "/files", &token).header("upload-length", whole.len()))).await;
+    let begun = Begun { path: answer.header("location").to_owned(), world, token, whole };
+    begun.part(0, 70_000).await.expect(415, "unsupported_container");
+    begun.world.assert_nothing_left().await;
 }
 
 #[tokio::test]

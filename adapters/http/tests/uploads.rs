@@ -56,7 +56,7 @@ async fn odd_forms_are_refused_by_name_and_leave_nothing() {
         ("cut in the file", whole[..1000].to_vec(), 400, "malformed_multipart"),
         ("cut in the last boundary", whole[..whole.len() - 6].to_vec(), 400, "malformed_multipart"),
         ("headers that are none", form(&[head("\u{1}:\u{2}\r\n\r\n")]), 400, "malformed_multipart"),
-        ("over the limit", form(&[file("f", "a.wav", &vec![0; LIMIT as usize + 1])]), 413, "too_large"),
+        ("over the limit", form(&[file("f", "a.wav", &wav(12))]), 413, "too_large"),
     ];
     for (name, body, status, code) in cases {
         println!("{name}");
@@ -92,6 +92,21 @@ async fn what_is_refused_by_its_headers_is_not_read() {
     let boundary = format!("multipart/form-data; boundary={}", "x".repeat(71));
     send(&boundary, 100, &token, "/upload").await.expect(400, "malformed_multipart");
     world.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn what_is_no_video_is_refused_before_all_of_it_has_come() {
+    let world = World::new().await;
+    let token = world.token("anna@example.com").await;
+    let words = Bytes::from(b"just some words\n".repeat(6_000));
+    let endless = |start: Bytes| Body::from_stream(stream::iter([Ok::<_, io::Error>(start)]).chain(stream::pending()));
+    let form = Bytes::from([&form(&[file("f", "a.mp4", &words)])[..90_000]].concat());
+    let put = request("PUT", "/upload/a.mp4", &token).body(endless(words)).unwrap();
+    for request in [upload_body(&token, "/upload", endless(form)), put] {
+        let answer = tokio::time::timeout(Duration::from_secs(2), world.send(request)).await;
+        answer.expect("an answer at once").expect(415, "unsupported_container");
+        world.assert_nothing_left().await;
+    }
 }
 
 #[tokio::test]

@@ -54,7 +54,11 @@ pub struct Sandboxed {
     layers: Layers,
     cores: Cores,
     enforced: Enforced,
+    glance: Option<Glance>,
 }
+
+/// What [`Transcoder::glance`] says.
+type Glance = fn(&[u8]) -> Option<TranscodeError>;
 
 impl Sandboxed {
     /// A sandbox for the transcoder that [`child`](crate::child)'s `make` makes of these words. They are no secret: they
@@ -81,7 +85,7 @@ impl Sandboxed {
         }
         let (limits, cores, enforced) = (Limits::default(), Cores::of_process(), Enforced::default());
         let words = words.to_owned();
-        let sandboxed = Self { program, words, mode, limits, layers: Layers::ALL, cores, enforced };
+        let sandboxed = Self { program, words, mode, limits, layers: Layers::ALL, cores, enforced, glance: None };
         let enforced = sandboxed.check()?;
         Ok(Self { enforced, ..sandboxed })
     }
@@ -90,6 +94,12 @@ impl Sandboxed {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// Has the first bytes of files looked at by this ([`Transcoder::glance`]), in this process: it has to be careful.
+    #[must_use]
+    pub fn with_glance(self, glance: fn(&[u8]) -> Option<TranscodeError>) -> Self {
+        Self { glance: Some(glance), ..self }
     }
 
     /// Has jobs take their cores from this budget, instead of the process's.
@@ -249,6 +259,10 @@ impl Sandboxed {
 }
 
 impl Transcoder for Sandboxed {
+    fn glance(&self, head: &[u8]) -> Option<TranscodeError> {
+        self.glance.and_then(|glance| glance(head))
+    }
+
     fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError> {
         match self.run(Task::Probe, World::new(source, None, None))? {
             Outcome::Probed(info) => Ok(bounded(info)),

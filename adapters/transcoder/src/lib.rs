@@ -57,5 +57,5 @@ mod timeline;
 pub use audio::{Pcm, Speaker};
 pub use codecs::{CodecParameters, CodecTag, Codecs, Tier};
 pub use decode::{Damaged, Decoder};
-pub use native::{Limits, NativeTranscoder};
+pub use native::{Limits, NativeTranscoder, glance};
 pub use sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};

@@ -17,6 +17,7 @@ use crate::guard::{Longest, Reporter, guarded};
 use crate::input::Input;
 use crate::output::{Goal, Made, Output};
 use crate::passthrough;
+use crate::sniff::{Container, sniff};
 use crate::timeline::{Block, Piece, Timeline};
 
 /// Turns the sound of videos into MP3s.
@@ -68,7 +69,21 @@ impl NativeTranscoder {
     }
 }
 
+/// Why a file can't be converted, if its first bytes alone tell: it is in no container that is read here. What
+/// [`NativeTranscoder`] makes of it, for whoever has that in another process.
+#[must_use]
+pub fn glance(head: &[u8]) -> Option<TranscodeError> {
+    match sniff(head) {
+        Container::Unsupported(name) => Some(TranscodeError::UnsupportedContainer { name: name.to_owned() }),
+        _ => None,
+    }
+}
+
 impl Transcoder for NativeTranscoder {
+    fn glance(&self, head: &[u8]) -> Option<TranscodeError> {
+        glance(head)
+    }
+
     fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError> {
         let opened = guarded(|| demux::open(Input::new(source)?))??;
         let chosen = self.choose_track(&opened.tracks, None).and_then(|n| {

@@ -5,7 +5,9 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::transcode::{Channels, Options, Progress, Quality, Sink, Source, TranscodeError, Transcoded, Transcoder};
+use crate::transcode::{
+    Channels, GLANCE_BYTES, Options, Progress, Quality, Sink, Source, TranscodeError, Transcoded, Transcoder,
+};
 
 const RATE: u32 = 44_100;
 
@@ -158,6 +160,16 @@ async fn text_is_unsupported_container(transcoder: Arc<dyn Transcoder>) {
     let text = "To be, or not to be, that is the question.\n".repeat(200);
     let expected = |err: &TranscodeError| matches!(err, TranscodeError::UnsupportedContainer { .. });
     assert_refused(&transcoder, text.as_bytes(), expected).await;
+    let glance = transcoder.glance(text.as_bytes());
+    assert!(glance.as_ref().is_none_or(expected), "{glance:?}");
+}
+
+async fn a_good_file_passes_a_glance(transcoder: Arc<dyn Transcoder>) {
+    let wav = wav(2, RATE);
+    for head in [&wav[..], &wav[..GLANCE_BYTES.min(wav.len())]] {
+        let glance = transcoder.glance(head);
+        assert!(glance.is_none(), "{glance:?}");
+    }
 }
 
 async fn empty_source_is_an_error(transcoder: Arc<dyn Transcoder>) {
@@ -272,6 +284,7 @@ suite! { $ transcoder_conformance: transcoder of Transcoder {
     same_input_same_bytes,
     probe_agrees,
     text_is_unsupported_container,
+    a_good_file_passes_a_glance,
     empty_source_is_an_error,
     cancel_is_obeyed,
     broken_source_is_a_source_error,

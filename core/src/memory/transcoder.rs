@@ -65,6 +65,10 @@ fn unsupported(name: &str) -> TranscodeError {
 }
 
 impl Transcoder for FakeTranscoder {
+    fn glance(&self, head: &[u8]) -> Option<TranscodeError> {
+        (!head.starts_with(b"RIFF")).then(|| TranscodeError::UnsupportedContainer { name: "no WAV".to_owned() })
+    }
+
     fn probe(&self, source: &mut dyn Source) -> Result<SourceInfo, TranscodeError> {
         Wav::read(source).map(|wav| wav.info())
     }

@@ -1,15 +1,16 @@
-//! A look at a stored video before it is accepted.
+//! A look at a video before it is accepted: at its first bytes while they come, and at its headers once it is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Upload, UploadError};
-use crate::blob::BlobInfo;
+use crate::blob::{BlobInfo, ByteStream};
 use crate::retry::Retryable;
 use crate::source::BlobSource;
-use crate::transcode::Transcoder;
+use crate::transcode::{GLANCE_BYTES, Transcoder};
 
 /// Looks at videos before they are accepted, no more than so many at a time: each may take all the memory that a
 /// transcoder may have. Clones count together.
@@ -29,6 +30,11 @@ impl Preflight {
         Self { transcoder, places: Arc::new(Semaphore::new(at_a_time.max(1))) }
     }
 
+    /// Why a video can't be converted, as far as its first bytes tell.
+    fn glance(&self, head: &[u8]) -> Result<(), UploadError> {
+        self.transcoder.glance(head).map_or(Ok(()), |err| Err(UploadError::Unusable(err.problem())))
+    }
+
     /// A place. It is free again when this is dropped. `None`: there was none in time.
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
@@ -36,6 +42,37 @@ impl Preflight {
 }
 
 impl Upload {
+    /// The same bytes, unless the first of them show that they are no video of which there can be an MP3. `length` is that
+    /// of the whole file; without one, the file ends with these bytes.
+    pub(super) async fn glanced<'a>(
+        &self,
+        mut body: ByteStream<'a>,
+        length: Option<u64>,
+    ) -> Result<ByteStream<'a>, UploadError> {
+        let Some(preflight) = &self.preflight else { return Ok(body) };
+        let (mut pieces, mut head, mut end) = (Vec::new(), Vec::new(), None);
+        while head.len() < GLANCE_BYTES && end.is_none() {
+            match body.next().await {
+                Some(Ok(piece)) => {
+                    head.extend_from_slice(&piece[..piece.len().min(GLANCE_BYTES - head.len())]);
+                    pieces.push(Ok(piece));
+                }
+                Some(Err(err)) => end = Some(Err(err)),
+                None => end = Some(Ok(())),
+            }
+        }
+        let is_whole = matches!(end, Some(Ok(()))) && length.is_none_or(|length| length == head.len() as u64);
+        if head.len() == GLANCE_BYTES || is_whole && !head.is_empty() {
+            preflight.glance(&head)?;
+        }
+        match end {
+            Some(Ok(())) => {}
+            Some(Err(err)) => pieces.push(Err(err)),
+            None => return Ok(stream::iter(pieces).chain(body).boxed()),
+        }
+        Ok(stream::iter(pieces).boxed())
+    }
+
     /// Whether the video can be converted, as far as that can be told now.
     pub(super) async fn inspect(&self, info: &BlobInfo) -> Result<(), UploadError> {
         let Some(preflight) = &self.preflight else { return Ok(()) };

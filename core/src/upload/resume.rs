@@ -76,6 +76,7 @@ impl Upload {
     pub async fn append(&self, job: &Job, body: ByteStream<'_>) -> Result<Job, UploadError> {
         let parts = job.unfinished().ok_or(UploadError::Elsewhere)?;
         let (at, fid) = (parts.received(), Fid::random());
+        let body = if at == 0 { self.first(job, parts, body).await? } else { body };
         let info = self.videos.put(&fid, meta(job, parts), body).await?;
         let part = Part { fid, size: info.size };
         if part.size == 0 {
@@ -100,6 +101,15 @@ impl Upload {
                 Err(err)
             }
         }
+    }
+
+    /// A glance at the first part: nothing is left of an upload that it puts an end to.
+    async fn first<'a>(&self, job: &Job, parts: &Parts, body: ByteStream<'a>) -> Result<ByteStream<'a>, UploadError> {
+        let glanced = self.glanced(body, Some(parts.length.unwrap_or(u64::MAX))).await;
+        if let Err(UploadError::Unusable(_)) = glanced {
+            self.clean_up(job).await;
+        }
+        glanced
     }
 
     /// Ends an upload before its time; nothing of it is left. One that was completed stays.
