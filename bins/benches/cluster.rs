@@ -29,16 +29,32 @@ const MIB: u64 = 200;
 const ROUNDS: usize = 5;
 /// Videos whose mails are waited for.
 const MAILS: usize = 60;
+/// The long video: MiB and seconds.
+const LONG: (u64, u32) = (3_450, 3 * 60 * 60);
 
 struct Service(Child);
 
 impl Service {
     /// The most memory it has had resident so far, in MiB (`VmHWM` in proc(5)).
     fn peak_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        peak_mib(self.0.id()).unwrap()
     }
+
+    /// The same of the processes that it has started, as far as they still run: of the one that had most.
+    fn child_peak_mib(&self) -> f64 {
+        let id = self.0.id();
+        let threads = std::fs::read_dir(format!("/proc/{id}/task")).unwrap();
+        let children = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
+        let peaks = children
+            .flat_map(|ids| ids.split_whitespace().filter_map(|id| peak_mib(id.parse().ok()?)).collect::<Vec<_>>());
+        peaks.fold(0.0, f64::max)
+    }
+}
+
+fn peak_mib(process: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }
 
 impl Drop for Service {
@@ -53,7 +69,8 @@ struct Cluster {
     _broker: rabbitmq::Server,
     mails: Sink,
     gateway: Service,
-    _others: [Service; 3],
+    converter: Service,
+    _others: [Service; 2],
     url: String,
     token: String,
     http: reqwest::Client,
@@ -78,9 +95,9 @@ impl Cluster {
         let auth_url = format!("http://{auth}");
         let others = [
             service(env!("CARGO_BIN_EXE_microserve-auth"), &["serve"], &[("MICROSERVE_LISTEN", &auth)]),
-            service(env!("CARGO_BIN_EXE_microserve-converter"), &[], &[]),
             service(env!("CARGO_BIN_EXE_microserve-notifier"), &[], &[("MICROSERVE_MAILER", &mailer)]),
         ];
+        let converter = service(env!("CARGO_BIN_EXE_microserve-converter"), &[], &[]);
         let gateway = service(
             env!("CARGO_BIN_EXE_microserve-gateway"),
             &[],
@@ -98,7 +115,7 @@ impl Cluster {
                 _ => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         };
-        Self { database, _broker: broker, mails, gateway, _others: others, url, token, http, folder }
+        Self { database, _broker: broker, mails, gateway, converter, _others: others, url, token, http, folder }
     }
 
     async fn upload(&self, video: &Path, query: &str) -> String {
@@ -218,6 +235,8 @@ async fn main() {
     );
     println!("(medians); without the conversion itself that is {latency:.0} ms, and 95 % within {most:.0} ms.\n");
 
+    long_video(&cluster).await;
+
     let before = cluster.gateway.peak_mib();
     let big = media::big_mp4(MIB);
     let mib = std::fs::metadata(&big).unwrap().len() as f64 / f64::from(1 << 20);
@@ -254,6 +273,32 @@ async fn main() {
         pairs.push((ours, theirs));
     }
     row("download", bytes as f64 / f64::from(1 << 20), &pairs);
+}
+
+/// What a conversion out of GridFS takes that lasts for minutes: in the converter, and in the child that does the work.
+async fn long_video(cluster: &Cluster) {
+    let (mib, seconds) = LONG;
+    let (long, before) = (media::film(mib, seconds), cluster.converter.peak_mib());
+    let gigabytes = std::fs::metadata(&long).unwrap().len() as f64 / 1e9;
+    let job = cluster.upload(&long, "").await;
+    let started = Instant::now();
+    let (mut done, mut child) = (std::pin::pin!(cluster.until_done(&job)), 0.0);
+    let done = loop {
+        tokio::select! {
+            done = &mut done => break done,
+            () = tokio::time::sleep(Duration::from_millis(20)) => child = f64::max(child, cluster.converter.child_peak_mib()),
+        }
+    };
+    println!(
+        "{gigabytes:.2} GB of video, {:.0} s of sound, converted in {:.0} s: the converter had {:.1} MiB at most, {before:.1} before,",
+        done["output"]["duration"].as_f64().unwrap(),
+        started.elapsed().as_secs_f64(),
+        cluster.converter.peak_mib()
+    );
+    println!(
+        "and the child that did it {child:.1} MiB; the gateway that took it in had {:.1}.\n",
+        cluster.gateway.peak_mib()
+    );
 }
 
 /// Half an hour of a tone in FLAC, which is quick to make and to decode.

@@ -25,14 +25,19 @@ pub fn video_only_mp4() -> PathBuf {
 
 /// An MP4 of at least so many MiB: a minute of stereo tone in AAC, and a picture that takes all the space.
 pub fn big_mp4(mib: u64) -> PathBuf {
+    film(mib, 60)
+}
+
+/// The same, of so many seconds.
+pub fn film(mib: u64, seconds: u32) -> PathBuf {
     // Noise is what JPEG can do least about, and at this size a frame of it has more than a MiB. One frame, copied into
     // the film over and over, costs no encoding.
     let noise = "color=gray:size=1280x720:rate=1,noise=alls=100";
     let frame = make("noise.jpg", &["-f", "lavfi", "-i", noise, "-frames:v", "1", "-q:v", "1", "-qmin", "1"]);
-    let frame_rate = format!("{}/60", mib + 1);
+    let frame_rate = format!("{}/{seconds}", mib + 1);
     let picture = ["-f", "image2", "-loop", "1", "-framerate", &frame_rate, "-i", path_str(&frame)];
-    let sound = ["-f", "lavfi", "-i", &sine("44100", 60), "-ac", "2", "-c:a", "aac"];
-    let big = make("big.mp4", &[&picture[..], &sound, &["-c:v", "copy", "-t", "60"]].concat());
+    let sound = ["-f", "lavfi", "-i", &sine("44100", seconds), "-ac", "2", "-c:a", "aac"];
+    let big = make("big.mp4", &[&picture[..], &sound, &["-c:v", "copy", "-t", &seconds.to_string()]].concat());
     let size = std::fs::metadata(&big).expect("the big video is there").len();
     assert!(size >= mib << 20, "{} has only {size} bytes, not {mib} MiB", big.display());
     big
