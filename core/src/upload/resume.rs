@@ -180,31 +180,40 @@ impl Upload {
         }
     }
 
-    /// Merges the last parts, if there are many of about the same size: each byte is copied a few times at most. If that
-    /// fails, there are more parts, that is all.
-    async fn tidied(&self, job: Job) -> Job {
-        let Some(parts) = job.unfinished() else { return job };
-        let (at, count) = (parts.received(), crowd(&parts.stored));
+    /// Merges the last parts as long as there are many of about the same size: each byte is copied a few times at most.
+    /// If that fails, there are more parts, that is all.
+    async fn tidied(&self, mut job: Job) -> Job {
+        while let Some(merged) = self.merged(&job).await {
+            job = merged;
+        }
+        job
+    }
+
+    async fn merged(&self, job: &Job) -> Option<Job> {
+        let parts = job.unfinished()?;
+        let count = crowd(&parts.stored);
         if count < MERGED {
-            return job;
+            return None;
         }
         let crowd = &parts.stored[parts.stored.len() - count..];
-        let Ok(info) = self.joined(&job, crowd).await else { return job };
-        let (now, policy, into) = (self.clock.now(), &self.policy, Part { fid: info.fid, size: info.size });
-        let merged = change(&*self.jobs, job.id, |row| row.merge(at, count, into, now, policy)).await;
-        match merged {
+        let info = self.joined(job, crowd).await.ok()?;
+        let (at, into) = (parts.received(), Part { fid: info.fid, size: info.size });
+        let (now, policy) = (self.clock.now(), &self.policy);
+        let gone = match change(&*self.jobs, job.id, |row| row.merge(at, count, into, now, policy)).await {
             Ok(merged) => {
                 for part in crowd {
                     self.forget(&part.fid).await;
                 }
-                merged
+                return Some(merged);
             }
-            Err(ChangeError::Store(err)) if err.is_retryable() => job,
-            Err(_) => {
-                self.forget(&info.fid).await;
-                job
-            }
+            // The row may name it.
+            Err(ChangeError::Store(err)) => !err.is_retryable(),
+            Err(_) => true,
+        };
+        if gone {
+            self.forget(&info.fid).await;
         }
+        None
     }
 
     /// Deletes a blob that no job needs. If that fails, the collector of orphans will.
@@ -256,8 +265,9 @@ mod tests {
         let (mut copied, mut most) = (0, 0);
         for _ in 0..100_000 {
             stored.extend(parts(&[1000]));
-            let count = crowd(&stored);
-            if count >= MERGED {
+            while let count = crowd(&stored)
+                && count >= MERGED
+            {
                 let rest = stored.split_off(stored.len() - count);
                 let size = rest.iter().map(|part| part.size).sum();
                 copied += size;
