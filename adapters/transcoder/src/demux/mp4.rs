@@ -20,7 +20,7 @@ mod samples;
 mod track;
 
 use boxes::{BoxHead, box_at, children, find};
-pub(super) use entry::by_descriptor;
+pub(super) use entry::{by_descriptor, name};
 use fragments::Fragments;
 use track::TrackBox;
 
