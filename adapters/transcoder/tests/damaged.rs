@@ -251,3 +251,14 @@ fn an_ogg_whose_last_position_is_absurd_is_as_long_as_it_is() {
         }
     }
 }
+
+#[test]
+fn a_matroska_whose_duration_is_absurd_is_as_long_as_it_is() {
+    let mut file = sine("s.mka", "-c:a flac");
+    // The element Duration, a float of eight bytes, in milliseconds.
+    let duration = find(&file, &[0x44, 0x89, 0x88]) + 3;
+    file[duration..duration + 8].copy_from_slice(&1e15f64.to_be_bytes());
+    for seconds in seconds(&file) {
+        assert!((0.48..0.6).contains(&seconds), "{seconds} s");
+    }
+}
