@@ -32,6 +32,8 @@ pub enum Speaker {
     FrontLeftOfCentre,
     /// Between right and centre.
     FrontRightOfCentre,
+    /// None: a mix of the other channels that comes along with them. Left out of the MP3.
+    Mixdown,
     /// Anything else: mixed into both sides.
     Other,
 }

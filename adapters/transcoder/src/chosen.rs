@@ -5,6 +5,7 @@ use std::ops::Range;
 use microserve_core::transcode::{Options, SourceInfo, TranscodeError};
 
 use crate::demux::{Opened, Track};
+use crate::head::Head;
 
 /// A source whose headers have been read, and the track of it that is converted.
 pub(crate) struct Chosen<'s> {
@@ -17,12 +18,12 @@ pub(crate) struct Chosen<'s> {
 
 impl Chosen<'_> {
     /// The ID3 tag of the MP3. `encoder`: what makes its sound, if that is not copied.
-    pub(crate) fn head(&self, options: &Options, encoder: Option<&str>) -> Result<Vec<u8>, TranscodeError> {
+    pub(crate) fn head(&self, options: &Options, encoder: Option<&str>) -> Result<Head, TranscodeError> {
         // Chapters don't go beyond what is known to be the end.
         let (start, end) = part_of(options);
         let known = self.track.info.duration.filter(|_| !self.track.estimated).unwrap_or(f64::INFINITY);
         let part = (start, end.min(known));
-        self.opened.tags.asked(options).to_id3(options.fallback_title.as_deref(), encoder, part)
+        self.opened.tags.asked(options).to_id3(options.fallback_title.as_deref(), encoder, part).map(Head::new)
     }
 
     /// Seconds to the end of what is wanted, as far as the source tells.

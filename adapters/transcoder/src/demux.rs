@@ -6,6 +6,7 @@
 use microserve_core::transcode::{TrackInfo, TranscodeError};
 
 use crate::codec::Codec;
+use crate::guard::most_seconds;
 use crate::input::Input;
 use crate::sniff::{Container, SNIFF_BYTES, id3v2_size, sniff};
 use crate::span::{Moment, Span};
@@ -164,7 +165,7 @@ const MOST_TAGS: usize = 16;
 
 /// Finds out what the input is and reads its headers.
 pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    let (mut tags, mut head) = (Tags::default(), Vec::new());
+    let (mut tags, mut head, bytes) = (Tags::default(), Vec::new(), input.len());
     for _ in 0..MOST_TAGS {
         let start = input.vec_at(0, 10)?;
         let Some(size) = id3v2_size(&start).filter(|size| *size < input.len()) else { break };
@@ -176,6 +177,10 @@ pub(crate) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     head.extend(input.vec_at(0, SNIFF_BYTES as u64)?);
     let mut opened = open_as(sniff(&head), input)?;
     opened.tags.merge(tags);
+    // A duration that no file of this size can have is none: what there is shows when it is decoded.
+    for track in &mut opened.tracks {
+        track.info.duration = track.info.duration.filter(|seconds| *seconds <= most_seconds(bytes));
+    }
     Ok(opened)
 }
 

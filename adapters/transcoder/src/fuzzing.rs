@@ -244,7 +244,7 @@ pub fn encode(data: &[u8]) {
     };
     let gain = (loud & 1 != 0).then(|| f32::from(*loud) / 16.0);
     let (mut mp3, cores) = (Cursor::new(Vec::new()), Cores::new(1));
-    let mut output = Output::new(Goal::Mp3 { sink: &mut mp3, gain, cores: &cores }, Vec::new(), &options);
+    let mut output = Output::new(Goal::Mp3 { sink: &mut mp3, head: &[], gain, cores: &cores }, &options);
     let (mut pcm, mut samples, mut rates) = (Pcm::default(), 0, Vec::new());
     while let Some(([format, count], behind)) = rest.split_first_chunk() {
         const RATES: [u32; 8] = [4000, 8000, 11_025, 22_050, 44_100, 48_000, 96_000, 384_000];

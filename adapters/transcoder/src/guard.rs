@@ -12,6 +12,11 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, TranscodeError> 
         .map_err(|_| TranscodeError::Corrupt { detail: "its contents make no sense to the decoder".to_owned() })
 }
 
+/// So many seconds no honest file of this size has.
+pub(crate) fn most_seconds(bytes: u64) -> f64 {
+    60.0 + bytes as f64 * DENSEST
+}
+
 /// How long the sound may get.
 pub(crate) struct Longest {
     allowed: Duration,
@@ -26,7 +31,7 @@ const DENSEST: f64 = 0.1;
 impl Longest {
     /// For a source of so many bytes.
     pub(crate) fn new(allowed: Duration, bytes: u64) -> Self {
-        Self { allowed, plausible: 60.0 + bytes as f64 * DENSEST }
+        Self { allowed, plausible: most_seconds(bytes) }
     }
 
     pub(crate) fn check(&self, seconds: f64) -> Result<(), TranscodeError> {

@@ -4,6 +4,7 @@
 //! reading; Symphonia's read a stream ([`Spliced`]).
 
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use microserve_core::transcode::{Source, TranscodeError};
@@ -38,6 +39,8 @@ pub(crate) struct Input<'a> {
     /// Bytes of the source that are hidden before the first one.
     base: u64,
     len: u64,
+    /// Bytes of ours, which are behind those of the source.
+    appended: Vec<u8>,
     window: Vec<u8>,
     window_at: u64,
     failure: Failure,
@@ -51,6 +54,7 @@ impl<'a> Input<'a> {
             source_at: len,
             base: 0,
             len,
+            appended: Vec::new(),
             window: Vec::with_capacity(WINDOW),
             window_at: 0,
             failure: Failure::default(),
@@ -68,6 +72,14 @@ impl<'a> Input<'a> {
     pub(crate) fn end_at(&mut self, end: u64) {
         self.len = self.len.min(end);
         self.window.clear();
+    }
+
+    /// Puts bytes behind all others, to be read like them, and says where they are. From then on, nothing can be hidden.
+    pub(crate) fn append(&mut self, bytes: Vec<u8>) -> Range<u64> {
+        let start = self.len - self.appended.len() as u64;
+        self.len = start.saturating_add(bytes.len() as u64);
+        self.appended = bytes;
+        start..self.len
     }
 
     /// The size of the source in bytes.
@@ -107,7 +119,11 @@ impl<'a> Input<'a> {
     }
 
     fn read_some(&mut self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.len.saturating_sub(at)).unwrap_or(usize::MAX);
+        let own = self.len - self.appended.len() as u64;
+        if let Some(behind) = at.checked_sub(own).and_then(|at| usize::try_from(at).ok()) {
+            return self.appended.get(behind..).unwrap_or_default().read(buf);
+        }
+        let left = usize::try_from(own.saturating_sub(at)).unwrap_or(usize::MAX);
         if left == 0 || buf.is_empty() {
             return Ok(0);
         }

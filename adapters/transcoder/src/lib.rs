@@ -43,6 +43,7 @@ mod demux;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod head;
 mod input;
 mod lame;
 mod mp3;

@@ -183,7 +183,11 @@ impl NativeTranscoder {
         gain: Option<f32>,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Transcoded, TranscodeError> {
-        self.run(chosen, options, Goal::Mp3 { sink, gain, cores: &self.cores }, progress)?.transcoded()
+        let head = chosen.head(options, Some("LAME"))?;
+        let goal = Goal::Mp3 { sink: &mut *sink, head: head.bytes(), gain, cores: &self.cores };
+        let made = self.run(chosen, options, goal, progress)?.transcoded()?;
+        head.close(sink, made.samples, made.sample_rate)?;
+        Ok(made)
     }
 
     /// Decodes what the options ask for, on its way to a goal.
@@ -194,7 +198,7 @@ impl NativeTranscoder {
         goal: Goal<'a>,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Run<'a>, TranscodeError> {
-        let (head, duration) = (chosen.head(options, Some("LAME"))?, chosen.duration(options));
+        let duration = chosen.duration(options);
         let Chosen { opened, n, track, bytes } = &mut chosen;
         let part = part_of(options);
         let mut run = Run {
@@ -202,7 +206,7 @@ impl NativeTranscoder {
             decoder: self.decoder_of(track)?,
             timeline: Timeline::new(track),
             longest: self.longest(*bytes),
-            output: Output::new(goal, head, options),
+            output: Output::new(goal, options),
             source: describe(opened, Some(*n)),
             track: track.clone(),
             part,

@@ -29,7 +29,7 @@ pub(crate) struct Output<'a> {
 
 enum Stage<'a> {
     /// No sound yet: what the end will be made from.
-    Waiting(Option<(Goal<'a>, Vec<u8>)>),
+    Waiting(Option<Goal<'a>>),
     Running {
         end: End<'a>,
         rate: u32,
@@ -39,8 +39,8 @@ enum Stage<'a> {
 
 /// Where the sound is to go.
 pub(crate) enum Goal<'a> {
-    /// Into an MP3, with a gain as a factor, on some of these cores.
-    Mp3 { sink: &'a mut dyn Sink, gain: Option<f32>, cores: &'a Cores },
+    /// Into an MP3 behind a head, with a gain as a factor, on some of these cores.
+    Mp3 { sink: &'a mut dyn Sink, head: &'a [u8], gain: Option<f32>, cores: &'a Cores },
     /// Nowhere: only its loudness is wanted, as it is or with a gain as a factor.
     Meter { gain: Option<f32> },
 }
@@ -66,16 +66,10 @@ impl Last<'_> {
 }
 
 impl<'a> End<'a> {
-    fn new(
-        goal: Goal<'a>,
-        head: &[u8],
-        rate: u32,
-        channels: Channels,
-        options: &Options,
-    ) -> Result<Self, TranscodeError> {
+    fn new(goal: Goal<'a>, rate: u32, channels: Channels, options: &Options) -> Result<Self, TranscodeError> {
         let channels_out = count(channels);
         let (gain, last) = match goal {
-            Goal::Mp3 { sink, gain, cores } => {
+            Goal::Mp3 { sink, head, gain, cores } => {
                 let quality = options.quality_of(channels);
                 let writer = Mp3Writer::new(sink, head, rate, channels_out, quality, cores)?;
                 (gain, Last::Mp3(Box::new(writer)))
@@ -110,9 +104,8 @@ pub(crate) struct Made {
 }
 
 impl<'a> Output<'a> {
-    /// `head` goes before the first frame of an MP3.
-    pub(crate) fn new(goal: Goal<'a>, head: Vec<u8>, options: &'a Options) -> Self {
-        let stage = Stage::Waiting(Some((goal, head)));
+    pub(crate) fn new(goal: Goal<'a>, options: &'a Options) -> Self {
+        let stage = Stage::Waiting(Some(goal));
         Self { options, stage, held: Vec::new(), held_seconds: 0.0, mixer: None, resampler: None, mixed: Vec::new() }
     }
 
@@ -138,12 +131,12 @@ impl<'a> Output<'a> {
     /// Begins, and writes what was held back.
     fn begin(&mut self, of_source: Channels, rate: u32) -> Result<(), TranscodeError> {
         let held = std::mem::take(&mut self.held);
-        let Stage::Waiting(parts) = &mut self.stage else { return Ok(()) };
-        let Some((goal, head)) = parts.take() else { return Err(failed_before()) };
+        let Stage::Waiting(goal) = &mut self.stage else { return Ok(()) };
+        let Some(goal) = goal.take() else { return Err(failed_before()) };
         let channels = self.options.channels.unwrap_or(of_source);
         let rate = mp3_rate(held.first().map_or(rate, |block| block.rate));
         let rate = self.options.sample_rate.unwrap_or(rate);
-        self.stage = Stage::Running { end: End::new(goal, &head, rate, channels, self.options)?, rate, channels };
+        self.stage = Stage::Running { end: End::new(goal, rate, channels, self.options)?, rate, channels };
         held.iter().try_for_each(|block| self.write(block, 0..block.frames()))
     }
 

@@ -76,7 +76,8 @@ pub(crate) fn copy(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Transcoded, TranscodeError> {
     let mut reporter = Reporter::new(progress, chosen.duration(options));
-    let mut writer = Writer::new(plan, sink, &chosen.head(options, None)?)?;
+    let head = chosen.head(options, None)?;
+    let mut writer = Writer::new(plan, &mut *sink, head.bytes())?;
     let mut packet = Packet::default();
     let mut n = 0;
     while n < plan.frames.end {
@@ -97,6 +98,7 @@ pub(crate) fn copy(
         reporter.count(n as f64 * plan.seconds_per_frame(), small)?;
     }
     let tag = writer.finish()?;
+    head.close(sink, plan.samples, plan.kind.rate)?;
     let (sample_rate, channels) = (plan.kind.rate, plan.kind.channels);
     let source = chosen.found(sample_rate, channels, plan.seconds, options);
     let bitrate = tag.bitrate(sample_rate);

@@ -130,13 +130,45 @@ pub(crate) fn may_be_cover(head: &[u8], size: u64) -> bool {
     size <= BIGGEST_COVER && mime(head).is_some()
 }
 
-/// Whether a picture goes on to its end marker: one that was cut off would make players complain of the MP3.
+/// Whether a picture has measures, and goes on to its end marker: what is none, or was cut off, would make players
+/// complain of the MP3.
 fn is_whole(data: &[u8]) -> bool {
     if mime(data) == Some("image/png") {
-        return data[data.len().saturating_sub(64)..].windows(4).any(|chunk| chunk == b"IEND");
+        let has_measures = data.get(8..16) == Some(b"\0\0\0\x0dIHDR") && data.get(16..24).is_some_and(are_measures);
+        return has_measures && data[data.len().saturating_sub(64)..].windows(4).any(|chunk| chunk == b"IEND");
+    }
+    if !has_scan(data) {
+        return false;
     }
     let end = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     data[..end].ends_with(&[0xff, 0xd9])
+}
+
+/// Whether neither of two equally long numbers is zero.
+fn are_measures(both: &[u8]) -> bool {
+    let (one, other) = both.split_at(both.len() / 2);
+    [one, other].iter().all(|number| number.iter().any(|byte| *byte != 0))
+}
+
+/// Whether a JPEG has a frame with measures, and a scan behind its headers (ISO/IEC 10918-1, B.1.1 and B.2).
+fn has_scan(data: &[u8]) -> bool {
+    let (mut rest, mut has_frame) = (data.get(2..).unwrap_or_default(), false);
+    while let [0xff, marker, behind @ ..] = rest {
+        match marker {
+            0xff => rest = &rest[1..], // padding
+            0xda => return has_frame,
+            0x00..=0x01 | 0xd0..=0xd9 => return false,
+            _ => {
+                let Some(size) = behind.first_chunk().map(|two| usize::from(u16::from_be_bytes(*two))) else { break };
+                let Some((segment, next)) = behind.split_at_checked(size).filter(|_| size >= 2) else { break };
+                // The others from 0xc0 on are tables.
+                let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
+                has_frame |= is_frame && segment.get(3..7).is_some_and(are_measures);
+                rest = next;
+            }
+        }
+    }
+    false
 }
 
 /// The type of a picture that an ID3 tag may hold, by its first bytes.
@@ -161,6 +193,30 @@ mod tests {
         tags.set(Key::Title, " Song\n");
         tags.set(Key::Title, "Other");
         assert_eq!(tags.title.as_deref(), Some("Song"));
+    }
+
+    #[test]
+    fn what_only_begins_like_a_picture_is_no_cover() {
+        let kept = |data: &[u8]| {
+            let mut tags = Tags::default();
+            tags.set_cover(data);
+            tags.cover.is_some()
+        };
+        let frame = b"\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0";
+        let jpeg = [b"\xff\xd8", &frame[..], b"\xff\xff\xda\0\x02\0\xff\xd9"].concat();
+        let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0CRC \0\0\0\0IEND\xae\x42\x60\x82";
+        assert!(kept(&jpeg) && kept(png));
+        for (at, byte) in [(3, 0xc4), (4, 0xff), (8, 0), (10, 0), (17, 0xd9)] {
+            let mut broken = jpeg.clone();
+            broken[at] = byte;
+            assert!(!kept(&broken), "JPEG, {at}");
+        }
+        assert!(!kept(b"\xff\xd8\xff\xe0 This is no picture \xff\xd9"));
+        for (at, byte) in [(13, b'D'), (19, 0), (23, 0)] {
+            let mut broken = png.to_vec();
+            broken[at] = byte;
+            assert!(!kept(&broken), "PNG, {at}");
+        }
     }
 
     #[test]

@@ -62,9 +62,7 @@ fn check(name: &str, found: &[Chapter], wanted: &[Chapter]) {
         |chapters: &[Chapter]| -> Vec<_> { chapters.iter().map(|(at, _, title)| (*at, title.clone())).collect() };
     assert_eq!(starts(found), starts(wanted), "{name}");
     for (found, wanted) in found.iter().zip(wanted) {
-        // A file in fragments does not tell how long it is.
-        let is_unknown = name == "c-frag.mp4" && found.0 == 2500 && found.1 == found.0;
-        assert!(found.1.abs_diff(wanted.1) <= 60 || is_unknown, "{name}: {found:?}");
+        assert!(found.1.abs_diff(wanted.1) <= 60, "{name}: {found:?}");
     }
 }
 

@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 
 use common::convert_bytes;
 use microserve_core::Retryable;
-use microserve_core::transcode::{Options, TranscodeError, Transcoder};
-use microserve_testkit::bytes::Random;
+use microserve_core::transcode::{Options, Quality, TranscodeError, Transcoder};
+use microserve_testkit::bytes::{Random, find, map_pages, sine};
 use microserve_testkit::hostile::samples;
 use microserve_testkit::media;
 use microserve_transcoder::{Container, NativeTranscoder, sniff};
@@ -205,5 +205,60 @@ fn a_source_that_fails_is_never_taken_for_the_end_of_the_file() {
             let outcome = NativeTranscoder::default().transcode(&mut source, &mut sink, &Options::default(), go_on);
             assert!(matches!(outcome, Err(TranscodeError::Source(_))), "{name}, failing at {n}/8: {outcome:?}");
         }
+    }
+}
+
+/// Seconds of the MP3s that are made of a file, copied and encoded.
+fn seconds(bytes: &[u8]) -> [f64; 2] {
+    [None, Some(Quality::Cbr(64))].map(|quality| {
+        let options = Options { quality, ..Options::default() };
+        let go_on = &mut |_| ControlFlow::Continue(());
+        let mut sink = Cursor::new(Vec::new());
+        let made = NativeTranscoder::default().transcode(&mut Cursor::new(bytes), &mut sink, &options, go_on);
+        made.unwrap_or_else(|err| panic!("{err}")).duration()
+    })
+}
+
+#[test]
+fn an_mp3_that_lies_about_its_frames_is_as_long_as_it_is() {
+    for file in ["s.mp3", "v.mp3"] {
+        let mut mp3 = sine(file, if file == "s.mp3" { "-c:a libmp3lame" } else { "-c:a libmp3lame -q:a 4" });
+        let tag = if file == "s.mp3" { b"Info" } else { b"Xing" };
+        let frames = find(&mp3, tag) + 8;
+        for count in [u32::MAX, 100_000_000, 3] {
+            mp3[frames..frames + 4].copy_from_slice(&count.to_be_bytes());
+            for seconds in seconds(&mp3) {
+                assert!((0.48..0.6).contains(&seconds), "{file} of {count} frames: {seconds} s");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_ogg_whose_last_position_is_absurd_is_as_long_as_it_is() {
+    for (file, codec) in [("s.ogg", "-c:a libvorbis"), ("s.opus", "-c:a libopus"), ("s.oga", "-c:a flac")] {
+        let plain = sine(file, codec);
+        let last = map_pages(&plain, |_, _| {}).len() - 1;
+        for granule in [i64::MAX, 1 << 40, 1 << 33] {
+            let change = |n: usize, page: &mut Vec<u8>| {
+                if n == last {
+                    page[6..14].copy_from_slice(&granule.to_le_bytes());
+                }
+            };
+            for seconds in seconds(&map_pages(&plain, change).concat()) {
+                assert!((0.48..0.6).contains(&seconds), "{file} to {granule}: {seconds} s");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_matroska_whose_duration_is_absurd_is_as_long_as_it_is() {
+    let mut file = sine("s.mka", "-c:a flac");
+    // The element Duration, a float of eight bytes, in milliseconds.
+    let duration = find(&file, &[0x44, 0x89, 0x88]) + 3;
+    file[duration..duration + 8].copy_from_slice(&1e15f64.to_be_bytes());
+    for seconds in seconds(&file) {
+        assert!((0.48..0.6).contains(&seconds), "{seconds} s");
     }
 }

@@ -4,10 +4,10 @@
 
 mod common;
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::ops::ControlFlow;
 
-use common::bytes::{ebml, sine};
+use common::bytes::{caf_chunk, ebml, find, map_pages, mp4_box, ogg_page, sine};
 use common::{convert, convert_bytes, finest};
 use microserve_core::transcode::{Options, TranscodeError, Transcoder};
 use microserve_testkit::{judge, media};
@@ -40,6 +40,8 @@ fn the_same_samples_are_the_same_mp3_whatever_holds_them() {
         ("s.caf", "-c:a pcm_s24be"),
         ("s.caf", "-c:a pcm_f64le"),
         ("s.caf", "-c:a alac"),
+        ("s.caf", "-c:a flac"),
+        ("s.wav", "-c:a flac"),
         ("s.mov", "-c:a pcm_s16be"),
         ("s.mov", "-c:a pcm_s24le"),
         ("s.mov", "-c:a pcm_s32be"),
@@ -294,4 +296,71 @@ cuts! {
     cut_flac: "c.flac", "-c:a flac", 6;
     cut_mp3: "c.mp3", "-c:a libmp3lame", 18;
     cut_adts: "c.aac", "-c:a aac", 18;
+}
+
+/// The FLAC that ffmpeg makes of a sine, in parts: what files begin with, the metadata blocks, and the frames.
+fn flac_blocks(file: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
+    let (mut rest, mut blocks) = (&file[4..], Vec::new());
+    loop {
+        let size = 4 + u32::from_be_bytes([0, rest[1], rest[2], rest[3]]) as usize;
+        blocks.push(rest[..size].to_vec());
+        rest = &rest[size..];
+        if blocks.last().unwrap()[0] & 0x80 != 0 {
+            return (blocks, rest);
+        }
+    }
+}
+
+#[test]
+fn flac_is_found_where_others_than_ffmpeg_put_it() {
+    let wanted = mp3_of(&sine("s.wav", "-c:a pcm_s16le"));
+    let plain = sine("s.flac", "-c:a flac -map_metadata -1 -fflags +bitexact");
+    let (blocks, _) = flac_blocks(&plain);
+    // Core Audio has a box as in MP4 as its cookie, here with a rate that only the right place gives.
+    let caf = sine("s.caf", "-c:a flac");
+    let cookie = [&62u32.to_be_bytes()[..], b"dfLa\0\0\0\0\x80\0\0\x22", &blocks[0][4..38]].concat();
+    let at = find(&caf, b"data");
+    let with_cookie = [&caf[..at], &caf_chunk(b"kuki", &cookie), &caf[at..]].concat();
+    assert!(mp3_of(&with_cookie) == wanted, "CAF");
+    // Ogg before it had a mapping for FLAC: the file's parts are packets.
+    let ogg = sine("s.oga", "-c:a flac");
+    let mut pages = map_pages(&ogg, |_, _| {});
+    let first_sound = pages.iter().position(|page| page[6..14] != [0; 8]).unwrap();
+    let serial = u32::from_le_bytes(pages[0][14..18].try_into().unwrap());
+    let mut info = blocks[0].clone();
+    info[0] = 0x80;
+    let heads = [ogg_page(2, 0, serial, &[b"fLaC"]), ogg_page(0, 0, serial, &[&info])];
+    pages.splice(..first_sound, heads);
+    assert!(mp3_of(&pages.concat()) == wanted, "Ogg");
+}
+
+#[test]
+fn compressed_headers_of_quicktime_are_read() {
+    let plain = sine("s.mov", "-c:a pcm_s16be");
+    let wanted = mp3_of(&plain);
+    let at = find(&plain, b"moov") - 4;
+    let pack = |moov: &[u8], algorithm: &[u8; 4]| {
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all(moov).unwrap();
+        let data = [&(moov.len() as u32).to_be_bytes()[..], &packed.finish().unwrap()].concat();
+        let inner = [mp4_box(b"dcom", algorithm), mp4_box(b"cmvd", &data)].concat();
+        [&plain[..at], &mp4_box(b"moov", &mp4_box(b"cmov", &inner))].concat()
+    };
+    let whole = pack(&plain[at..], b"zlib");
+    assert!(mp3_of(&whole) == wanted);
+    let unknown = convert_bytes(&pack(&plain[at..], b"lzss"));
+    assert!(matches!(unknown, Err(TranscodeError::UnsupportedContainer { .. })), "{unknown:?}");
+    // Headers that never end, and such that are none.
+    for nonsense in [pack(&vec![0; 100 << 20], b"zlib"), pack(b"nothing", b"zlib"), whole[..whole.len() - 9].to_vec()] {
+        assert!(matches!(convert_bytes(&nonsense), Err(TranscodeError::Corrupt { .. })));
+    }
+}
+
+#[test]
+fn dts_that_lies_in_a_wave_file_as_samples_is_decoded() {
+    let dts = sine("s.dts", "-ar 48000 -ac 2 -strict -2 -c:a dca");
+    let wanted = mp3_of(&dts);
+    let swapped: Vec<u8> = dts.as_chunks::<2>().0.iter().flat_map(|[high, low]| [*low, *high]).collect();
+    let format = [&[1, 0, 2, 0][..], &48_000u32.to_le_bytes(), &192_000u32.to_le_bytes(), &[4, 0, 16, 0]].concat();
+    assert!(mp3_of(&riff(b"RIFF", &[chunk(b"fmt ", &format), chunk(b"data", &swapped)])) == wanted);
 }

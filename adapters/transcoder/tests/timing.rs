@@ -55,6 +55,7 @@ fn sound_that_starts_late_is_late_in_the_mp3() {
         ("late-flac.mkv", "-c:v mpeg4 -c:a flac"),
         ("late.webm", "-c:v libvpx -deadline realtime -c:a libopus -b:a 192k"),
         ("late-vorbis.webm", "-c:v libvpx -deadline realtime -c:a libvorbis -q:a 8"),
+        ("late-vorbis.wmv", "-c:v mpeg4 -c:a libvorbis -q:a 8"),
     ] {
         for late_by in ["0.3", "0.777"] {
             let file = late(name, args, 48_000, late_by);
@@ -99,6 +100,8 @@ fn sound_that_starts_with_the_picture_is_not_late() {
         ("early.mp4", "-c:v mpeg4 -bf 2 -c:a aac -b:a 192k"),
         ("early.mkv", "-c:v mpeg4 -bf 2 -c:a aac -b:a 192k"),
         ("early.webm", "-c:v libvpx -deadline realtime -c:a libopus -b:a 192k"),
+        ("early.wmv", "-c:v mpeg4 -c:a libvorbis -q:a 8"),
+        ("early.avi", "-c:v mpeg4 -c:a libvorbis -q:a 8"),
         ("early.ogv", "-c:v libtheora -c:a libvorbis -q:a 8"),
         ("early-opus.ogv", "-c:v libtheora -c:a libopus -b:a 192k"),
     ] {

@@ -13,7 +13,7 @@ fn weights(speaker: Speaker) -> (f32, f32) {
         Speaker::BackLeft | Speaker::SideLeft => (HALF_POWER, 0.0),
         Speaker::BackRight | Speaker::SideRight => (0.0, HALF_POWER),
         Speaker::BackCentre | Speaker::Other => (0.5, 0.5),
-        Speaker::Lfe => (0.0, 0.0),
+        Speaker::Lfe | Speaker::Mixdown => (0.0, 0.0),
     }
 }
 

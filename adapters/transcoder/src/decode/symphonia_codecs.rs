@@ -48,6 +48,7 @@ pub(super) struct SymphoniaDecoder {
     speakers: Vec<Speaker>,
     /// The first packet of Vorbis only gets the decoder going: what comes out is no sound (Vorbis I, 4.3.8).
     swallow: bool,
+    is_alac: bool,
 }
 
 impl SymphoniaDecoder {
@@ -67,7 +68,8 @@ impl SymphoniaDecoder {
             CODEC_ID_VORBIS => boxed(codecs::VorbisDecoder::try_new(params, &options), name)?,
             _ => return Err(TranscodeError::UnsupportedCodec { name: name.to_owned() }),
         };
-        Ok(Self { decoder, speakers: Vec::new(), swallow: params.codec == CODEC_ID_VORBIS })
+        let (swallow, is_alac) = (params.codec == CODEC_ID_VORBIS, params.codec == CODEC_ID_ALAC);
+        Ok(Self { decoder, speakers: Vec::new(), swallow, is_alac })
     }
 
     pub(super) fn vorbis(ident: &[u8], setup: &[u8]) -> Result<Self, TranscodeError> {
@@ -92,7 +94,7 @@ impl Decoder for SymphoniaDecoder {
     fn decode(&mut self, packet: &[u8], pcm: &mut Pcm) -> Result<(), Damaged> {
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::new(0), packet);
         let decoded = self.decoder.decode_ref(&packet).map_err(|_| Damaged)?;
-        take(&decoded, &mut self.speakers, pcm);
+        take(&decoded, &mut self.speakers, self.is_alac, pcm);
         if std::mem::take(&mut self.swallow) {
             pcm.clear();
         }
@@ -100,10 +102,11 @@ impl Decoder for SymphoniaDecoder {
     }
 }
 
-fn take(decoded: &GenericAudioBufferRef<'_>, known: &mut Vec<Speaker>, pcm: &mut Pcm) {
+fn take(decoded: &GenericAudioBufferRef<'_>, known: &mut Vec<Speaker>, is_alac: bool, pcm: &mut Pcm) {
     let spec = decoded.spec();
-    if known.len() != spec.channels().count() {
-        *known = speakers(spec.channels());
+    let channels = spec.channels().count();
+    if known.len() != channels {
+        *known = alac_order(channels).filter(|_| is_alac).unwrap_or_else(|| speakers(spec.channels()));
     }
     pcm.reset(spec.rate(), known);
     if let GenericAudioBufferRef::F32(buffer) = decoded {
@@ -112,5 +115,19 @@ fn take(decoded: &GenericAudioBufferRef<'_>, known: &mut Vec<Speaker>, pcm: &mut
         }
     } else {
         decoded.copy_to_vecs_planar(&mut pcm.planes);
+    }
+}
+
+/// The order in which Symphonia has the planes of ALAC. What it calls them is wrong for seven channels and eight, whose
+/// elements come from the front to the back (Apple, "ALACAudioTypes.h", channel layout tags).
+fn alac_order(channels: usize) -> Option<Vec<Speaker>> {
+    use Speaker::*;
+    match channels {
+        7 => Some(vec![FrontLeft, FrontRight, FrontCentre, Lfe, BackCentre, BackLeft, BackRight]),
+        8 => {
+            let front = [FrontLeft, FrontRight, FrontCentre, Lfe, FrontLeftOfCentre, FrontRightOfCentre];
+            Some([&front[..], &[BackLeft, BackRight]].concat())
+        }
+        _ => None,
     }
 }

@@ -108,6 +108,7 @@ fn unsupported(kind: &[u8; 4], bits: u16) -> String {
         b"QDM2" => "qdm2",
         b"QDMC" => "qdmc",
         b"Qclp" => "qcelp",
+        b"ADP4" => "adpcm_ima_ws",
         b"G722" => "adpcm_g722",
         b"G726" => "adpcm_g726",
         b"GSM " | b"agsm" => "gsm",

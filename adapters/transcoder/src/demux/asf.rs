@@ -10,6 +10,7 @@ use microserve_core::transcode::TranscodeError;
 
 use super::waveformat::Packing;
 use super::{LARGEST_PACKET, Opened, Packet, Packets, Read, corrupt};
+use crate::codec::Codec;
 use crate::input::Input;
 use crate::sniff::{Container, mpeg};
 use crate::span::Moment;
@@ -117,7 +118,7 @@ impl Asf<'_> {
 
     /// When the first picture or sound is due.
     fn begins(&mut self) -> Result<Option<Moment>, TranscodeError> {
-        let (mut at, mut earliest, mut seen) = (self.at, None, Vec::new());
+        let (mut at, mut earliest, mut seen, mut primed) = (self.at, None, Vec::new(), Vec::new());
         for _ in 0..FIRST_PACKETS {
             let Some(mut packet) = DataPacket::parse(&mut self.input, at, self.headers.sizes)? else { break };
             at = packet.next;
@@ -128,6 +129,11 @@ impl Asf<'_> {
                 };
                 let mut streams = self.headers.streams.iter();
                 let Some(stream) = streams.find(|stream| stream.number == payload.stream) else { continue };
+                // The first packet of Vorbis only gets the decoder going.
+                if matches!(stream.track.codec, Codec::Vorbis { .. }) && !primed.contains(&stream.number) {
+                    primed.push(stream.number);
+                    continue;
+                }
                 if stream.is_timed() && !seen.contains(&stream.number) {
                     seen.push(stream.number);
                     let begins = stream.begins(time);

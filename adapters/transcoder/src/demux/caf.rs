@@ -54,6 +54,9 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         opened.tracks.iter_mut().filter(|_| part != Part::default()).for_each(|track| track.played = vec![part]);
         return Ok(opened);
     }
+    if &format.kind == b"flac" && cookie.is_empty() {
+        cookie = flac_info(&format, &input.vec_at(data, 4)?).unwrap_or_default();
+    }
     let (codec_name, codec) = format.compressed(&cookie);
     let samples = match &table {
         Some(table) => Some(table.samples).filter(|samples| *samples > 0),
@@ -157,20 +160,17 @@ impl Format {
                 ("alac", Codec::with_settings(CODEC_ID_ALAC, settings.unwrap_or(cookie)))
             }
             b"opus" => ("opus", self.opus(cookie)),
+            // As in MP4: a box, whose version and flags come before the blocks.
+            b"flac" if cookie.get(4..8) == Some(b"dfLa") => ("flac", Codec::flac(cookie.get(12..).unwrap_or_default())),
             b"flac" if !cookie.is_empty() => ("flac", Codec::flac(cookie)),
             b"flac" => ("flac without its settings", Codec::Unsupported),
             b".mp1" | b".mp2" | b".mp3" => {
                 let name = String::from_utf8_lossy(&self.kind[1..]).into_owned();
                 return (name, Codec::plain(CODEC_ID_MP3, self.rate, self.channels));
             }
-            b"ac-3" => ("ac3", Codec::Unsupported),
-            b"ec-3" => ("eac3", Codec::Unsupported),
-            b"usac" => ("xhe-aac", Codec::Unsupported),
-            b"samr" => ("amr_nb", Codec::Unsupported),
-            b"sawb" => ("amr_wb", Codec::Unsupported),
-            b"QDM2" => ("qdm2", Codec::Unsupported),
-            b"ilbc" => ("ilbc", Codec::Unsupported),
-            other => return (format!("caf {}", other.escape_ascii()), Codec::Unsupported),
+            b"ac-3" => ("ac3", Codec::Ac3),
+            b"ec-3" => ("eac3", Codec::Ac3),
+            other => return (mp4::name(*other), Codec::Unsupported),
         };
         (name.to_owned(), codec)
     }
@@ -183,6 +183,21 @@ impl Format {
         });
         head.map_or(Codec::Unsupported, Codec::Opus)
     }
+}
+
+/// What a file without a cookie leaves unsaid of FLAC, by the header of its first frame (RFC 9639, 9.1): metadata blocks,
+/// of which STREAMINFO (8.2) is the only one.
+fn flac_info(format: &Format, frame: &[u8]) -> Option<Vec<u8>> {
+    let &[0xff, 0xf8 | 0xf9, _, codes] = frame else { return None };
+    let bits = [0, 8, 12, 0, 16, 20, 24, 32][usize::from(codes >> 1 & 7)];
+    if bits == 0 || !(1..=8).contains(&format.channels) || format.rate >= 1 << 20 {
+        return None;
+    }
+    let fields = format.rate << 12 | u32::from(format.channels - 1) << 9 | (bits - 1) << 4;
+    let mut blocks = vec![0x80, 0, 0, 34, 0, 16, 0xff, 0xff, 0, 0, 0, 0, 0, 0];
+    blocks.extend(fields.to_be_bytes());
+    blocks.resize(4 + 34, 0);
+    Some(blocks)
 }
 
 /// What the packet table says before its numbers begin.

@@ -21,13 +21,16 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     if kind & 0x7f != 0 || u32::from_be_bytes([0, rest[0], rest[1], rest[2]]) as u64 != STREAMINFO {
         return Err(corrupt("its flac headers make no sense: STREAMINFO is not the first"));
     }
-    // What Symphonia is shown has this block alone, so it is marked as the last.
-    let mut head = b"fLaC\x80\0\0\x22".to_vec();
-    head.extend(input.vec_at(8, STREAMINFO)?);
+    let info = input.vec_at(8, STREAMINFO)?;
     let (tags, frames_at) = metadata(&mut input)?;
-    let mut opened = symphonia_readers::open(Spliced::new(head, input, frames_at))?;
-    opened.tags = tags;
-    Ok(opened)
+    Ok(Opened { tags, ..open_frames(&info, input, frames_at)? })
+}
+
+/// Opens the frames from a position on, of which STREAMINFO is known.
+pub(super) fn open_frames<'a>(info: &[u8], input: Input<'a>, at: u64) -> Result<Opened<'a>, TranscodeError> {
+    // What Symphonia is shown has this block alone, so it is marked as the last.
+    let head = [b"fLaC\x80\0\0\x22", info].concat();
+    symphonia_readers::open(Spliced::new(head, input, at))
 }
 
 /// The tags, and where the first frame is.

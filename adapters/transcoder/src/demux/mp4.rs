@@ -3,6 +3,8 @@
 //! Only the chosen track's bytes are read, wherever they lie; tables are looked up in the file and not loaded, so that
 //! memory does not grow with the length of the video.
 
+use std::io::Read as _;
+
 use microserve_core::transcode::TranscodeError;
 
 use super::{Opened, Packet, Packets, Read, corrupt};
@@ -20,7 +22,7 @@ mod samples;
 mod track;
 
 use boxes::{BoxHead, box_at, children, find};
-pub(super) use entry::by_descriptor;
+pub(super) use entry::{by_descriptor, name};
 use fragments::Fragments;
 use track::TrackBox;
 
@@ -28,6 +30,9 @@ use track::TrackBox;
 const MOST_TRACKS: usize = 64;
 /// No more boxes in a row are passed over.
 const MOST_BOXES: u32 = 1_000_000;
+
+/// No headers are larger that are compressed.
+const LARGEST_INFLATED: u64 = 8 * 1024 * 1024;
 
 struct Mp4<'a> {
     input: Input<'a>,
@@ -37,10 +42,9 @@ struct Mp4<'a> {
 }
 
 pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
-    let moov = find_moov(&mut input)?;
-    // QuickTime's own, from before 2005 (QuickTime File Format, "Compressed movie resources").
-    if find(&mut input, &moov, b"cmov")?.is_some() {
-        return Err(TranscodeError::UnsupportedContainer { name: "mp4 with compressed headers".to_owned() });
+    let mut moov = find_moov(&mut input)?;
+    if let Some(cmov) = find(&mut input, &moov, b"cmov")? {
+        moov = inflate(&mut input, &cmov)?;
     }
     let movie_scale = match find(&mut input, &moov, b"mvhd")? {
         Some(mvhd) => track::scale_and_duration(&mut input, &mvhd)?.0,
@@ -77,6 +81,24 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let shown = tracks.iter().map(|track| track.track.clone()).collect();
     let packets = Box::new(Mp4 { input, tracks, chosen: 0, fragments });
     Ok(Opened { container: Container::Mp4, tracks: shown, tags, packets })
+}
+
+/// The headers in a box of compressed ones, which QuickTime made until about 2005 (QuickTime File Format, "Compressed
+/// movie resources"): the algorithm, and behind the size of the headers these.
+fn inflate(input: &mut Input<'_>, cmov: &BoxHead) -> Result<BoxHead, TranscodeError> {
+    let senseless = || corrupt("its compressed headers make no sense");
+    let dcom = find(input, cmov, b"dcom")?.ok_or_else(senseless)?;
+    if input.array_at(dcom.body)? != Some(*b"zlib") {
+        return Err(TranscodeError::UnsupportedContainer { name: "mp4 with compressed headers".to_owned() });
+    }
+    let cmvd = find(input, cmov, b"cmvd")?.ok_or_else(senseless)?;
+    let packed = input.vec_at(cmvd.body.saturating_add(4), cmvd.len().saturating_sub(4).min(LARGEST_INFLATED))?;
+    let mut plain = Vec::new();
+    let mut inflater = flate2::read::ZlibDecoder::new(&packed[..]).take(LARGEST_INFLATED);
+    inflater.read_to_end(&mut plain).map_err(|_| senseless())?;
+    let place = input.append(plain);
+    let moov = box_at(input, place.start, place.end)?;
+    moov.filter(|moov| &moov.kind == b"moov").ok_or_else(senseless)
 }
 
 /// Whether a box says that it is larger than what there is of it.

@@ -38,13 +38,13 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let Some(first) = mpeg.find()? else { return Err(corrupt("it has no whole frame of MPEG audio")) };
     let begins_at = mpeg.at;
     let head = mpeg.input.vec_at(begins_at, first.size as u64)?;
-    let info = Info::parse(&head, &first);
+    let bytes = mpeg.input.len() - begins_at;
+    let info = Info::parse(&head, &first).map(|info| info.believed(mpeg::smallest(&head), bytes));
     if let Some(info) = info {
         mpeg.at += first.size as u64; // it has no sound
         mpeg.link = Link::new(info, &first);
     }
-    let bytes = (mpeg.input.len() - begins_at) as f64;
-    let estimate = bytes / first.size as f64 * f64::from(first.samples);
+    let estimate = bytes as f64 / first.size as f64 * f64::from(first.samples);
     let samples = mpeg.link.samples().map(|samples| samples as f64);
     let codec = match first.layer {
         1 => CODEC_ID_MP1,
@@ -220,6 +220,12 @@ impl Info {
             _ => None,
         };
         Some(Self { frames, trims })
+    }
+
+    /// Without a number of frames for which there is no room, even if all are as small as can be.
+    fn believed(self, smallest: Option<mpeg::Frame>, bytes: u64) -> Self {
+        let least = smallest.map_or(1, |frame| frame.size.max(1) as u64);
+        Self { frames: self.frames.filter(|frames| *frames <= bytes / least), ..self }
     }
 }
 

@@ -25,6 +25,9 @@ const FIRST_PAGES: usize = 16;
 /// Pages within which all headers must have been seen.
 const HEADER_PAGES: usize = 1024;
 
+/// Samples that no page has more of: 255 packets of as many samples as FLAC may have in one.
+const FULLEST: u64 = 255 * 65_536;
+
 struct Ogg<'a> {
     input: Input<'a>,
     /// The serial number of each track's stream.
@@ -196,7 +199,10 @@ fn last_granule(input: &mut Input<'_>, serial: u32) -> Result<Option<u64>, Trans
         let granule = i64::from_le_bytes(page.get(6..14)?.try_into().ok()?);
         u64::try_from(granule).ok().filter(|_| own)
     });
-    Ok(granules.next_back())
+    let last = granules.next_back();
+    // One that says more than a page holds is wrong, or behind a gap: the one before it is nearer to the truth.
+    let before = granules.next_back().filter(|before| last.is_some_and(|last| last.saturating_sub(*before) > FULLEST));
+    Ok(before.or(last))
 }
 
 impl Packets for Ogg<'_> {

@@ -2,10 +2,11 @@
 //! EBU Tech 3306 and ITU-R BS.2088; Sony Wave64), and RIFX, which has the other byte order.
 
 use microserve_core::transcode::TranscodeError;
+use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
 
 use super::pcm::{self, Sound};
 use super::waveformat::{Packing, WaveFormat};
-use super::{LARGEST_PACKET, Opened, Track, ac3, adts, corrupt, id3v2, mpeg};
+use super::{LARGEST_PACKET, Opened, Track, ac3, adts, corrupt, dts, flac, id3v2, mpeg};
 use crate::codec::Codec;
 use crate::codec::pcm::Order;
 use crate::input::Input;
@@ -99,21 +100,16 @@ fn sound<'a>(
     {
         sample.order = Order::Big;
     }
-    let frames: Option<for<'b> fn(Input<'b>) -> Result<Opened<'b>, TranscodeError>> = match packing {
-        Packing::Mpeg => Some(mpeg::open),
-        Packing::Adts => Some(adts::open),
-        Packing::Ac3 => Some(ac3::open),
-        Packing::Blocks(_) | Packing::Packets => None,
+    let disguise = match &codec {
+        Codec::Pcm(..) => disguised(&input.vec_at(data.0, data.1.min(DISGUISE))?),
+        _ => None,
     };
-    if let Some(open_frames) = frames {
+    if let Some(frames) = Frames::of(packing, &codec, disguise) {
         input.end_at(data.0.saturating_add(data.1));
         input.begin_at(data.0);
-        let opened = open_frames(input)?;
-        return Ok(Opened { container, tags, ..opened });
+        return Ok(Opened { container, tags, ..frames.open(input)? });
     }
-    if let Codec::Pcm(..) = codec
-        && let Some(name) = disguised(&input.vec_at(data.0, data.1.min(DISGUISE))?)
-    {
+    if let Some(name) = disguise {
         let sound = Sound::unsupported(name, rate, channels);
         return pcm::open(container, input, sound, data, None, tags);
     }
@@ -136,6 +132,39 @@ fn sound<'a>(
         _ => (Sound::unsupported(name, rate, channels), None),
     };
     pcm::open(container, input, sound, data, samples, tags)
+}
+
+/// Frames that say where they end, of which each kind has a reader.
+enum Frames {
+    Mpeg,
+    Adts,
+    Ac3,
+    Dts,
+    /// Behind this STREAMINFO.
+    Flac(Box<[u8]>),
+}
+
+impl Frames {
+    fn of(packing: Packing, codec: &Codec, disguise: Option<&str>) -> Option<Self> {
+        match (packing, codec) {
+            (Packing::Mpeg, _) => Some(Self::Mpeg),
+            (Packing::Adts, _) => Some(Self::Adts),
+            (_, Codec::Ac3) => Some(Self::Ac3),
+            (_, Codec::Dts) => Some(Self::Dts),
+            (_, Codec::Symphonia(params)) if params.codec == CODEC_ID_FLAC => params.extra_data.clone().map(Self::Flac),
+            _ => (disguise == Some(DTS)).then_some(Self::Dts),
+        }
+    }
+
+    fn open(self, input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
+        match self {
+            Self::Mpeg => mpeg::open(input),
+            Self::Adts => adts::open(input),
+            Self::Ac3 => ac3::open(input),
+            Self::Dts => dts::open(input),
+            Self::Flac(info) => flac::open_frames(&info, input, 0),
+        }
+    }
 }
 
 fn chunk_at(input: &mut Input<'_>, form: Form, at: u64) -> Result<Option<Chunk>, TranscodeError> {
@@ -222,13 +251,15 @@ fn items_of(mut items: &[u8], form: Form, tags: &mut Tags) {
 /// How much of the sound is looked at for what only pretends to be PCM.
 const DISGUISE: u64 = 4096;
 
+const DTS: &str = "dts";
+
 /// The name of what is packed into samples for a receiver to unpack, and would be noise otherwise: DTS as on a CD (ETSI TS
 /// 102 114, 5.3.1: sync words of 14 and 16 bits), and bursts (IEC 61937-1, 6.1).
 fn disguised(start: &[u8]) -> Option<&'static str> {
     let first = start.iter().position(|byte| *byte != 0)?;
     match start.get(first..)? {
         [0x72, 0xf8, 0x1f, 0x4e, ..] => Some("iec61937"),
-        [0xff, 0x1f, 0x00, 0xe8, ..] | [0xfe, 0x7f, 0x01, 0x80, ..] => Some("dts"),
+        [0xff, 0x1f, 0x00, 0xe8, ..] | [0xfe, 0x7f, 0x01, 0x80, ..] => Some(DTS),
         _ => None,
     }
 }
@@ -251,7 +282,7 @@ mod tests {
     #[test]
     fn what_is_packed_into_samples_has_a_name() {
         assert_eq!(disguised(&[0, 0, 0, 0, 0x72, 0xf8, 0x1f, 0x4e, 1]), Some("iec61937"));
-        assert_eq!(disguised(&[0xfe, 0x7f, 0x01, 0x80, 1]), Some("dts"));
+        assert_eq!(disguised(&[0xfe, 0x7f, 0x01, 0x80, 1]), Some(super::DTS));
         assert_eq!(disguised(&[0; 9]), None);
         assert_eq!(disguised(&[0, 1, 2, 3]), None);
     }

@@ -54,6 +54,10 @@ const STANDS_FOR_TAG: [[u8; 14]; 2] = [
 const AC3: [u8; 16] = [0x2c, 0x80, 0x6d, 0xe0, 0x46, 0xdb, 0xcf, 0x11, 0xb4, 0xd1, 0, 0x80, 0x5f, 0x6c, 0xbb, 0xea];
 const EAC3: [u8; 16] = [0xaf, 0x87, 0xfb, 0xa7, 0x02, 0x2d, 0xfb, 0x42, 0xa4, 0xd4, 5, 0xcd, 0x93, 0x84, 0x3b, 0xdd];
 
+/// And that of sound of a bit to a sample.
+const DFPWM: [u8; 16] =
+    [0x3a, 0xc1, 0xfa, 0x38, 0x81, 0x1d, 0x43, 0x61, 0xa4, 0x0d, 0xce, 0x53, 0xca, 0x60, 0x7c, 0xd1];
+
 impl<'b> WaveFormat<'b> {
     /// Reads the structure, or one of its older and shorter forms.
     pub(super) fn parse(bytes: &'b [u8]) -> Option<Self> {
@@ -121,10 +125,8 @@ impl<'b> WaveFormat<'b> {
             0x704f => ("opus", (self.opus(), Packing::Packets)),
             0 if self.sub_format == Some(AC3) => ("ac3", (Codec::Ac3, Packing::Ac3)),
             0 if self.sub_format == Some(EAC3) => ("eac3", (Codec::Ac3, Packing::Packets)),
-            tag => {
-                let name = unsupported(tag).map_or_else(|| format!("wave format 0x{tag:04x}"), str::to_owned);
-                return (name, Codec::Foreign(self.foreign()), Packing::Packets);
-            }
+            0 if self.sub_format == Some(DFPWM) => ("dfpwm", (Codec::Foreign(self.foreign()), Packing::Packets)),
+            tag => return (name(tag), Codec::Foreign(self.foreign()), Packing::Packets),
         };
         (name.to_owned(), codec, packing)
     }
@@ -237,6 +239,11 @@ impl<'b> WaveFormat<'b> {
     }
 }
 
+/// The name of a codec of which nothing is known but its tag.
+pub(super) fn name(tag: u16) -> String {
+    unsupported(tag).map_or_else(|| format!("wave format 0x{tag:04x}"), str::to_owned)
+}
+
 /// The name of a codec that is not decoded (RFC 2361, and what `mmreg.h` has beyond it).
 fn unsupported(tag: u16) -> Option<&'static str> {
     Some(match tag {
@@ -263,6 +270,8 @@ fn unsupported(tag: u16) -> Option<&'static str> {
         0x0270 => "atrac3",
         0x0401 => "imc",
         0x1602 => "aac_latm",
+        0x2048 => "sonic",
+        0x5346 => "adpcm_swf",
         0x5756 => "wavpack",
         0x674f..=0x6751 | 0x676f..=0x6771 => "vorbis in Ogg",
         0xa109 => "speex",

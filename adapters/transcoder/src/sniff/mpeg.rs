@@ -80,6 +80,12 @@ pub(crate) fn frame(bytes: &[u8]) -> Option<Frame> {
     Some(Frame { kind: (version, layer, rate), layer, size, rate: hz as u32, channels, samples, kbps })
 }
 
+/// The smallest frame of a stream that has a frame with this header.
+pub(crate) fn smallest(head: &[u8]) -> Option<Frame> {
+    let [sync, kind, rates, mode] = *head.first_chunk()?;
+    frame(&[sync, kind, 0x10 | rates & 0x0c, mode])
+}
+
 /// Whether frames of one kind follow each other from the first byte on, or from a little later: encoders and
 /// cutters leave some bytes in front.
 pub(crate) fn starts_stream(head: &[u8]) -> bool {

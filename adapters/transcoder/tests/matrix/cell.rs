@@ -21,8 +21,6 @@ pub(crate) struct Cell {
     pub(crate) rate: u32,
     pub(crate) channels: u16,
     pub(crate) codec: &'static str,
-    /// What the file calls it.
-    name: &'static str,
     pub(crate) becomes: Becomes,
 }
 
@@ -45,7 +43,7 @@ pub(crate) enum Becomes {
 /// A file that becomes an MP3, as long as its sound.
 pub(crate) const fn cell(file: &'static str, codec: &'static str, rate: u32, channels: u16, snr: f64) -> Cell {
     let becomes = Becomes::Mp3 { snr, untold: 0, made_of_counts: false };
-    Cell { file, encoder: codec, options: &[], rate, channels, codec, name: codec, becomes }
+    Cell { file, encoder: codec, options: &[], rate, channels, codec, becomes }
 }
 
 /// A file whose codec is not decoded.
@@ -62,11 +60,6 @@ impl Cell {
     /// What else ffmpeg is told.
     pub(crate) const fn with(self, options: &'static [&'static str]) -> Self {
         Self { options, ..self }
-    }
-
-    /// What the file calls the codec, where that says less than it could.
-    pub(crate) const fn called(self, name: &'static str) -> Self {
-        Self { name, ..self }
     }
 
     /// At another rate.
@@ -147,7 +140,7 @@ impl Cell {
                 if like >= snr { Ok(()) } else { Err(format!("{like:.1} dB")) }
             }
             (Ok(_), Becomes::Refused) => Err("it is decoded".to_owned()),
-            (Err(TranscodeError::UnsupportedCodec { name }), Becomes::Refused) if name == self.name => Ok(()),
+            (Err(TranscodeError::UnsupportedCodec { name }), Becomes::Refused) if name == self.codec => Ok(()),
             (Err(err), _) => Err(err.to_string()),
         }
     }
@@ -156,7 +149,7 @@ impl Cell {
         let made = &mp3.made;
         let audio = made.source.audio().ok_or("it has no sound")?;
         let found = (audio.codec.as_str(), audio.sample_rate, audio.channels, made.channels, made.lost_packets);
-        let wanted = (self.name, self.rate, self.channels, self.channels.min(2), 0);
+        let wanted = (self.codec, self.rate, self.channels, self.channels.min(2), 0);
         if found == wanted { Ok(()) } else { Err(format!("{found:?} in the place of {wanted:?}")) }
     }
 

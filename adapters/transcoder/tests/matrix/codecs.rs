@@ -40,8 +40,11 @@ pub(crate) const fn dts(file: &'static str, rate: u32, channels: u16) -> Cell {
     cell(file, "dts", rate, channels, like(channels, 30.0)).by("dca", options)
 }
 
+/// Of many channels, ffmpeg's encoder has only these layouts, and chooses one of fewer unless it is told.
 pub(crate) const fn alac(file: &'static str, rate: u32, channels: u16) -> Cell {
-    cell(file, "alac", rate, channels, like(channels, 40.0))
+    const LAYOUTS: [&[&str]; 2] = [&["-channel_layout", "6.1(back)"], &["-channel_layout", "7.1(wide)"]];
+    let options = if channels < 7 { &[] } else { LAYOUTS[channels as usize - 7] };
+    cell(file, "alac", rate, channels, like(channels, 40.0)).with(options)
 }
 
 pub(crate) const fn flac(file: &'static str, rate: u32, channels: u16) -> Cell {

@@ -39,6 +39,7 @@ cells! {
         pcm("a.ts", "s302m", 48_000, 2).with(&["-strict", "-2"]),
         pcm("a.ts", "s302m", 48_000, 4).with(&["-strict", "-2"]),
         pcm("a.ts", "s302m", 48_000, 6).with(&["-strict", "-2", "-sample_fmt", "s32"]),
+        pcm("a.ts", "s302m", 48_000, 8).with(&["-strict", "-2"]),
         pcm("a.m2ts", "pcm_bluray", 48_000, 1).with(&["-sample_fmt", "s32"]).longer_by(120),
         pcm("a.m2ts", "pcm_bluray", 48_000, 2).longer_by(120),
         pcm("a.m2ts", "pcm_bluray", 48_000, 6).longer_by(120),

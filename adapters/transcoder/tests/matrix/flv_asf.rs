@@ -1,7 +1,7 @@
 //! FLV and ASF.
 
 use crate::cell::refused;
-use crate::codecs::{aac, ac3, adpcm, dts, eac3, flac, mp2, mp3, narrow, pcm, wma};
+use crate::codecs::{aac, ac3, adpcm, dts, eac3, flac, mp2, mp3, narrow, pcm, vorbis, wma};
 
 cells! {
     flv: [
@@ -30,6 +30,8 @@ cells! {
         eac3("a.wmv", 48_000, 2).in_frames_of(1536, 256), dts("a.wmv", 48_000, 2).in_frames_of(512, 0),
         flac("a.wmv", 44_100, 2), pcm("a.wmv", "pcm_s32le", 48_000, 2),
         pcm("a.wmv", "pcm_f32le", 48_000, 2), pcm("a.wmv", "pcm_f64le", 48_000, 2),
+        // Nothing says where the sound ends within the last blocks.
+        vorbis("a.wmv", 44_100, 2).longer_by(486), vorbis("a.asf", 48_000, 6).longer_by(896),
         refused("a.wmv", "speex", 16_000, 1).by("libspeex", &[]),
     ];
 }

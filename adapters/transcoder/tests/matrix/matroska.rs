@@ -21,7 +21,7 @@ cells! {
     ];
     lossless: [
         flac("a.mkv", 44_100, 2), flac("a.mkv", 48_000, 6), flac("a.mkv", 48_000, 8),
-        alac("a.mkv", 44_100, 2), alac("a.mkv", 48_000, 6),
+        alac("a.mkv", 44_100, 2), alac("a.mkv", 48_000, 6), alac("a.mka", 48_000, 8),
         refused("a.mka", "wavpack4", 44_100, 2).by("wavpack", &[]), refused("a.mka", "tta1", 44_100, 2).by("tta", &[]),
     ];
     opus: [

@@ -6,6 +6,7 @@ use crate::codecs::{aac, ac3, adpcm, alac, dts, eac3, mp2, mp3, narrow, pcm};
 cells! {
     compressed: [
         aac("a.mov", 44_100, 2), aac("a.mov", 48_000, 6), alac("a.mov", 44_100, 2), alac("a.mov", 48_000, 6),
+        alac("a.mov", 48_000, 8),
         mp2("a.mov", 48_000, 2).longer_by(-289), mp3("a.mov", 44_100, 2),
         ac3("a.mov", 44_100, 2).ending_in_frames_of(1536, 256), ac3("a.mov", 48_000, 6).ending_in_frames_of(1536, 256),
         eac3("a.mov", 48_000, 2).ending_in_frames_of(1536, 256),
@@ -32,7 +33,6 @@ cells! {
     ];
     seldom: [
         dts("a.mov", 48_000, 2).in_frames_of(512, 0),
-        refused("a.mov", "speex", 16_000, 1).by("libspeex", &[]).called("spex"),
-        refused("a.mov", "nellymoser", 22_050, 1).called("nmos"),
+        refused("a.mov", "speex", 16_000, 1).by("libspeex", &[]), refused("a.mov", "nellymoser", 22_050, 1),
     ];
 }

@@ -27,12 +27,14 @@ cells! {
         aac("c.mp4", 44_100, 2).with(&["-movflags", "cmaf"]).in_frames_of(1024, 1024),
     ];
     mpeg_audio: [
-        // The type of its object is that of all layers. At the end, ffmpeg forgets what the encoder still has.
-        mp2("a.mp4", 48_000, 2).called("mp3").longer_by(-289),
+        // At the end, ffmpeg forgets what the encoder still has.
+        mp2("a.mp4", 48_000, 2).longer_by(-289),
+        mp2("a.mp4", 44_100, 1).ending_in_frames_of(1152, 481),
         mp3("a.mp4", 44_100, 2), mp3("a.mp4", 48_000, 1), mp3("a.mp4", 22_050, 1).longer_by(578),
     ];
     lossless: [
         alac("a.m4a", 44_100, 2), alac("a.m4a", 48_000, 1), alac("a.m4a", 48_000, 6),
+        alac("a.m4a", 48_000, 7), alac("a.mp4", 48_000, 8),
         flac("a.mp4", 44_100, 2), flac("a.mp4", 48_000, 1), flac("a.mp4", 48_000, 6), flac("a.mp4", 48_000, 8),
     ];
     opus_and_vorbis: [

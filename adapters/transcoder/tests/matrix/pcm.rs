@@ -1,7 +1,7 @@
 //! The containers of PCM: WAVE and its larger kinds, AIFF, AU, CAF.
 
 use crate::cell::refused;
-use crate::codecs::{ac3, adpcm, alac, mp2, mp3, narrow, opus, pcm, wma};
+use crate::codecs::{ac3, adpcm, alac, dts, eac3, flac, mp2, mp3, narrow, opus, pcm, wma};
 
 const AIFC: &[&str] = &["-f", "aiff"];
 
@@ -45,21 +45,24 @@ cells! {
         pcm("a.caf", "pcm_s32le", 48_000, 2), pcm("a.caf", "pcm_f32be", 48_000, 2),
         pcm("a.caf", "pcm_f64le", 48_000, 2), narrow("a.caf", "pcm_alaw"), narrow("a.caf", "pcm_mulaw"),
     ];
-    // ffmpeg does not say what of Opus is to be skipped.
+    // ffmpeg does not say what of Opus is to be skipped, and doesn't read all FLAC that it writes.
     compressed_caf: [
-        alac("a.caf", 44_100, 2), alac("a.caf", 48_000, 6), opus("a.caf", 2).longer_by(960),
+        alac("a.caf", 44_100, 2), alac("a.caf", 48_000, 6), alac("a.caf", 48_000, 8),
+        flac("a.caf", 44_100, 2).judged_by_what_it_was_made_of(),
+        flac("a.caf", 48_000, 6).judged_by_what_it_was_made_of(), opus("a.caf", 2).longer_by(960),
         mp3("a.caf", 44_100, 2).in_frames_of(1152, 1105),
         adpcm("a.caf", "adpcm_ima_qt", 1).in_frames_of(64, 0), adpcm("a.caf", "adpcm_ima_qt", 2).in_frames_of(64, 0),
     ];
     seldom: [
         ac3("a.wav", 48_000, 2).in_frames_of(1536, 256),
-        refused("a.wav", "dts", 48_000, 2).by("dca", &["-strict", "-2"]),
-        refused("a.wav", "eac3", 48_000, 2), refused("a.wav", "flac", 44_100, 2),
+        dts("a.wav", 48_000, 2).in_frames_of(512, 0), dts("a.w64", 48_000, 6).in_frames_of(512, 0),
+        eac3("a.wav", 48_000, 2).in_frames_of(1536, 256), eac3("a.w64", 48_000, 6).in_frames_of(1536, 256),
+        flac("a.wav", 44_100, 2), flac("a.wav", 48_000, 6), flac("a.w64", 48_000, 1),
         refused("a.wav", "vorbis", 44_100, 2).by("libvorbis", &[]),
         wma("a.wav", "wmav1", 44_100, 2), wma("a.wav", "wmav2", 44_100, 2), pcm("a.wav", "pcm_s64le", 48_000, 2),
         refused("a.wav", "speex", 16_000, 1).by("libspeex", &[]),
         mp3("a.w64", 44_100, 2).in_frames_of(1152, 1105), adpcm("a.w64", "adpcm_ms", 2).in_frames_of(1012, 0),
-        refused("a.caf", "ac3", 48_000, 2),  mp2("a.caf", 48_000, 2).in_frames_of(1152, 0),
+        ac3("a.caf", 48_000, 2).in_frames_of(1536, 256), ac3("a.caf", 48_000, 6).in_frames_of(1536, 256), mp2("a.caf", 48_000, 2).in_frames_of(1152, 0),
         narrow("a.aiff", "pcm_u8"),
     ];
 }

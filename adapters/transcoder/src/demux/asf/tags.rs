@@ -98,7 +98,7 @@ mod tests {
                 .chain(value.iter().copied())
                 .collect::<Vec<u8>>()
         };
-        let jpeg = [0xff, 0xd8, 0xff, 0xe0, 1, 2, 0xff, 0xd9];
+        let jpeg = *b"\xff\xd8\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0\xff\xda\0\x02\0\xff\xd9";
         let cover = [&[3, 8, 0, 0, 0][..], &utf16("image/jpeg"), &utf16(""), &jpeg].concat();
         let all = [
             &4u16.to_le_bytes()[..],

@@ -74,7 +74,12 @@ pub(super) fn aes3(bytes: &[u8], suspected: bool) -> Option<(Head, Packet)> {
     }
     // Other codecs travel in the place of sound (SMPTE ST 337); played, they are noise.
     let name = if suspected && holds_data(&data) { "s337" } else { "s302m" };
-    let pcm = PcmFormat { rate: 48_000, bytes: 3, slots: u8::try_from(channels).ok()?, speakers: wave_order(channels) };
+    let speakers = match channels {
+        // Behind 5.1, a pair for stereo, which has all of it once more (SMPTE ST 320).
+        8 => [&wave_order(6)[..], &[Speaker::Mixdown; 2]].concat(),
+        _ => wave_order(channels),
+    };
+    let pcm = PcmFormat { rate: 48_000, bytes: 3, slots: u8::try_from(channels).ok()?, speakers };
     let (mut head, packet) = cut(Kind::Aes3, name, pcm, data)?;
     head.format.pcm = head.format.pcm.filter(|_| name == "s302m");
     Some((head, packet))

@@ -9,8 +9,8 @@ use crate::codec::amr::Band;
 use crate::codec::pcm::{Order, Sample};
 use crate::codec::{Adpcm, AdpcmKind, Codec, OpusHead};
 use crate::codecs::{CodecParameters, CodecTag};
-use crate::demux::waveformat::WaveFormat;
-use crate::sniff::ac3;
+use crate::demux::waveformat::{self, WaveFormat};
+use crate::sniff::{ac3, mpeg};
 
 /// What the description of an audio track says.
 pub(super) struct Entry {
@@ -126,6 +126,18 @@ impl Entry {
         }
         (entry.rate, entry.channels) = entry.codec.aac_format().unwrap_or((entry.rate, entry.channels));
         entry
+    }
+
+    /// Whether it is MPEG audio of some layer.
+    pub(super) fn is_mpeg_audio(&self) -> bool {
+        matches!(&self.codec, Codec::Symphonia(params) if params.codec == CODEC_ID_MP3)
+    }
+
+    /// Tells of MPEG audio what its first frame does: all layers have the same object types, and mono may be written
+    /// down as stereo.
+    pub(super) fn correct(&mut self, frame: &mpeg::Frame) {
+        self.name = ["mp1", "mp2", "mp3"][usize::from(frame.layer.clamp(1, 3)) - 1].to_owned();
+        (self.rate, self.channels) = (frame.rate, frame.channels);
     }
 }
 
@@ -294,7 +306,8 @@ fn pcm(kind: [u8; 4], fields: &Fields<'_>) -> Option<Sample> {
     }
 }
 
-fn name(kind: [u8; 4]) -> String {
+/// The name of a codec by that of its sample entry, which Core Audio has too.
+pub(in crate::demux) fn name(kind: [u8; 4]) -> String {
     let known = match &kind {
         b"mp4a" => "aac",
         b".mp3" | b"ms\0U" | b"mp3 " => "mp3",
@@ -321,6 +334,15 @@ fn name(kind: [u8; 4]) -> String {
         b"MAC3" => "mace3",
         b"MAC6" => "mace6",
         b"iamf" => "iamf",
+        b"spex" => "speex",
+        b"nmos" => "nellymoser",
+        b"agsm" | b"gsm " => "gsm",
+        b"Qclp" | b"Qclq" | b"sqcp" => "qcelp",
+        b"sevc" => "evrc",
+        b"ilbc" => "ilbc",
+        b"usac" => "xhe-aac",
+        // Those of WAVE, by their numbers.
+        &[b'm', b's', a, b] => return waveformat::name(u16::from_be_bytes([a, b])),
         _ => return four_characters(kind),
     };
     known.to_owned()

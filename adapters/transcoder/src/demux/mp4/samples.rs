@@ -6,6 +6,7 @@ use super::Found;
 use super::boxes::{BoxHead, Table, children};
 use crate::demux::{LARGEST_PACKET, Packet, corrupt};
 use crate::input::Input;
+use crate::sniff::mpeg;
 use crate::span::{Moment, Span};
 
 /// PCM has a sample for each moment; so many are read at once.
@@ -125,6 +126,15 @@ impl Samples {
     /// The description of the first sample.
     pub(super) fn first_description(&mut self, input: &mut Input<'_>) -> Result<u32, TranscodeError> {
         Ok(self.chunk_run(input)?.map_or(1, |(_, description)| description))
+    }
+
+    /// The header of the first sample, if that is a frame of MPEG audio.
+    pub(super) fn first_frame(&self, input: &mut Input<'_>) -> Result<Option<mpeg::Frame>, TranscodeError> {
+        let mut packet = Packet::default();
+        match self.clone().next(input, None, &mut packet) {
+            Err(err @ TranscodeError::Source(_)) => Err(err),
+            _ => Ok(mpeg::frame(&packet.data)),
+        }
     }
 
     /// Reads the next packet, unless its description is another than the one that is being decoded.

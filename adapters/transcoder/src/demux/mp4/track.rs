@@ -85,13 +85,18 @@ impl TrackBox {
         }
 
         let description = if descriptions.boxes.len() > 1 { samples.first_description(input)? } else { 1 };
-        let Entry { name, codec, encrypted, rate, channels, pcm_frame, block } =
-            match descriptions.raw(input, description)? {
-                Some((kind, body)) => Entry::parse(kind, &body, scale),
-                None => Entry::unknown(),
-            };
-        samples.read_as_pcm(pcm_frame);
-        samples.read_as_blocks(block);
+        let mut entry = match descriptions.raw(input, description)? {
+            Some((kind, body)) => Entry::parse(kind, &body, scale),
+            None => Entry::unknown(),
+        };
+        samples.read_as_pcm(entry.pcm_frame);
+        samples.read_as_blocks(entry.block);
+        if entry.is_mpeg_audio()
+            && let Some(frame) = samples.first_frame(input)?
+        {
+            entry.correct(&frame);
+        }
+        let Entry { name, codec, encrypted, rate, channels, pcm_frame, .. } = entry;
         let (total, _) = samples.duration(input)?;
         let total = if total > 0 { total } else { ticks };
         // The first packet of Vorbis has a duration in the file and no sound.

@@ -21,6 +21,8 @@ enum Kind {
     Opus,
     /// FLAC with so many headers behind the first; 0: unknown (RFC 9639, 10.1).
     Flac(u16),
+    /// FLAC from before there was a mapping: what its files begin with is the first packet, and each header one more.
+    OldFlac,
     /// Sound that nobody here decodes.
     Other(&'static str),
     Silent(&'static str, &'static str),
@@ -34,6 +36,7 @@ impl Headers {
             [0x7f, b'F', b'L', b'A', b'C', 1, _, h, l, b'f', b'L', b'a', b'C', ..] => {
                 Kind::Flac(u16::from_be_bytes([*h, *l]))
             }
+            b"fLaC" => Kind::OldFlac,
             [b'f', b'L', b'a', b'C', ..] => Kind::Other("flac of an old mapping"),
             [b'S', b'p', b'e', b'e', b'x', ..] => Kind::Other("speex"),
             [b'C', b'E', b'L', b'T', ..] => Kind::Other("celt"),
@@ -58,7 +61,7 @@ impl Headers {
             Kind::Vorbis => 3,
             Kind::Opus => 2,
             // Headers of an unknown number end with the one that says that it is the last.
-            Kind::Flac(0) => {
+            Kind::Flac(0) | Kind::OldFlac => {
                 return self.packets.len() > 1 && self.packets.last().is_some_and(|p| p.first() >= Some(&0x80));
             }
             Kind::Flac(more) => usize::from(more) + 1,
@@ -71,6 +74,7 @@ impl Headers {
     pub(super) fn take(&mut self, packet: &[u8]) {
         let is_wanted = match self.kind {
             Kind::Flac(_) => packet.first().is_some_and(|kind| comments::is_kept(*kind)),
+            Kind::OldFlac => packet.first().is_some_and(|kind| kind & 0x7f == 0 || comments::is_kept(*kind)),
             _ => true,
         };
         let kept: usize = self.packets.iter().map(Vec::len).sum();
@@ -87,7 +91,7 @@ impl Headers {
         match self.kind {
             Kind::Opus => Clock::Opus,
             Kind::Vorbis => Clock::vorbis(self.packet(0), self.packet(2)).unwrap_or(Clock::None),
-            Kind::Flac(_) => Clock::Flac,
+            Kind::Flac(_) | Kind::OldFlac => Clock::Flac,
             _ => Clock::None,
         }
     }
@@ -110,11 +114,12 @@ impl Headers {
                 let channels = head.as_ref().map_or(0, |head| head.channels.into());
                 ("opus", head.map_or(Codec::Unsupported, Codec::Opus), 48_000, channels)
             }
-            Kind::Flac(_) => {
+            Kind::Flac(_) | Kind::OldFlac => {
                 for block in &self.packets[1..] {
                     comments::flac_block(block, &mut tags);
                 }
-                let blocks = self.packet(0).get(9..).unwrap_or_default();
+                let is_old = self.kind == Kind::OldFlac;
+                let blocks = if is_old { self.packet(1) } else { self.packet(0).get(9..).unwrap_or_default() };
                 // STREAMINFO (RFC 9639, 8.2): twenty bits of rate and three of channels, after the sizes.
                 let (rate, channels) = match blocks.get(18..21) {
                     Some([a, b, c]) => (u32::from_be_bytes([0, *a, *b, *c]) >> 4, u16::from(c >> 1 & 7) + 1),
