@@ -7,7 +7,8 @@
 //!
 //! A **use-case** is what the system does with the ports, each in a file: [`login`], [`upload`], [`convert`],
 //! [`notify`], [`download`], [`relay`]. They never call each other: they meet in the [`job::JobStore`] and on two
-//! queues, `video` and `mp3`. [`worker`] runs `convert` and `notify` on a queue's deliveries.
+//! queues, `video` and `mp3`. [`worker`] runs `convert` and `notify` on a queue's deliveries; [`watch`] lets people follow
+//! their jobs.
 //!
 //! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`bell`], [`events`] (the JSON on the
 //! queues), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
@@ -122,6 +123,7 @@ pub mod shutdown;
 pub mod source;
 pub mod transcode;
 pub mod upload;
+pub mod watch;
 pub mod worker;
 
 pub use clock::{Clock, SystemClock, TokioClock};
