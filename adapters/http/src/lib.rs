@@ -6,7 +6,8 @@
 //! | `POST /login` of a gateway without accounts | `auth_service` |
 //! | `POST /upload`, `PUT /upload/{name}` | `upload`, with `multipart`, `filename`, `body` and `idempotency` |
 //! | `/files`, resumable uploads | `tus` |
-//! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}` | `jobs` |
+//! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}`, `POST /jobs/{id}/retry` | `jobs`, with `prefer` |
+//! | `GET /jobs/{id}/events` | `events` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
@@ -24,6 +25,7 @@ mod conditional;
 mod download;
 mod ed25519;
 mod edge;
+mod events;
 mod filename;
 mod gateway;
 mod idempotency;
@@ -31,6 +33,7 @@ mod jobs;
 mod login;
 mod multipart;
 mod ops;
+mod prefer;
 mod problem;
 pub mod range;
 mod serve;
