@@ -11,7 +11,7 @@
 //! their jobs.
 //!
 //! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`bell`], [`events`] (the JSON on the
-//! queues), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
+//! queues), [`failure`] (what jobs fail of), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
 //! secrets), [`inspect`] (facts about an installation), [`memory`] (reference adapters) and, with the feature
 //! `conformance`, the suites that every adapter must pass.
 //!
@@ -106,6 +106,7 @@ pub mod convert;
 pub mod dead_letters;
 pub mod download;
 pub mod events;
+pub mod failure;
 mod id;
 pub mod idempotency;
 pub mod inspect;

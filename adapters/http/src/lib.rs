@@ -12,7 +12,7 @@
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
 //! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
-//! [`Code`]), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `serve` with `stream`
+//! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `serve` with `stream`
 //! (connections, and their limits).
 //!
 //! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
@@ -36,6 +36,7 @@ mod ops;
 mod prefer;
 mod problem;
 pub mod range;
+mod remedy;
 mod serve;
 mod stream;
 mod token;

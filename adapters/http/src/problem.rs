@@ -23,13 +23,13 @@ use serde::Serialize;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 macro_rules! codes {
-    ($($(#[$doc:meta])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
         /// Every error's stable code, with its status and title.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
             $(
-                $(#[$doc])+
+                $(#[doc = $doc])+
                 #[doc = concat!("\n\n`", $code, "`, ", stringify!($status))]
                 $name,
             )+
@@ -54,6 +54,12 @@ macro_rules! codes {
                     return status;
                 }
                 match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// What it means: a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim(),)+ }
             }
 
             /// A short summary, the same for every occurrence.

@@ -10,7 +10,8 @@ use crate::account::AccountId;
 use crate::blob::{Fid, Sha256};
 use crate::clock::later;
 use crate::job::{
-    Job, JobError, JobId, JobStore, ListQuery, MOST_AT_ONCE, MailState, Output, Part, Parts, Phase, Policy, State, Status,
+    Job, JobError, JobId, JobStore, ListQuery, MOST_AT_ONCE, MailState, Output, Part, Parts, Phase, Policy, State,
+    Status,
 };
 use crate::transcode::{Channels, Options, Problem, Quality, SourceInfo, TrackChoice, TrackInfo};
 
