@@ -11,7 +11,13 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// first of several counts.
 pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let lines = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
-    let mut preferences = lines.flat_map(|line| line.split(','));
+    let mut preferences = lines.flat_map(|line| {
+        let mut quoted = false;
+        line.split(move |c| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        })
+    });
     let value = preferences.find_map(|preference| {
         // Behind a semicolon are parameters; `wait` has none.
         let (name, value) = preference.split(';').next()?.split_once('=')?;
@@ -51,7 +57,7 @@ mod tests {
 
     #[test]
     fn what_is_no_wait_is_passed_over() {
-        for line in ["", "wait", "wait=", "wait=-1", "wait=1.5", "wait=+1", "waiting=5", "return=\"wait\"", ",,=,;"] {
+        for line in ["", "wait", "wait=", "wait=-1", "wait=1.5", "wait=+1", "waiting=5", "a=\"b, wait=5\"", "\"", ",,=,;"] {
             assert_eq!(waits(&[line]), None, "{line}");
         }
         assert_eq!(waits(&[]), None);
