@@ -127,7 +127,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
             max_bytes: 1 << 30,
         },
         download: Download { jobs: jobs.clone(), mp3s },
-        watches: Watches::new(jobs.clone(), &shutdown, Watches::MOST),
+        watches: Watches::new(jobs.clone(), shutdown, Watches::MOST),
         jobs,
         verifier: verifier.clone(),
         clock: clock.clone(),

@@ -57,7 +57,9 @@ mod tests {
 
     #[test]
     fn what_is_no_wait_is_passed_over() {
-        for line in ["", "wait", "wait=", "wait=-1", "wait=1.5", "wait=+1", "waiting=5", "a=\"b, wait=5\"", "\"", ",,=,;"] {
+        for line in
+            ["", "wait", "wait=", "wait=-1", "wait=1.5", "wait=+1", "waiting=5", "a=\"b, wait=5\"", "\"", ",,=,;"]
+        {
             assert_eq!(waits(&[line]), None, "{line}");
         }
         assert_eq!(waits(&[]), None);
