@@ -26,6 +26,7 @@ use microserve::core::password::Passwords;
 use microserve::core::queue::QueueName;
 use microserve::core::relay::Relay;
 use microserve::core::upload::{Preflight, Upload};
+use microserve::core::watch::Watches;
 use microserve::core::worker::{Handler, Worker};
 use microserve::core::{Clock, Shutdown, SystemClock};
 use microserve::http::{Auth, Gateway, TokenKeys, Verifier};
@@ -126,6 +127,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
             max_bytes: 1 << 30,
         },
         download: Download { jobs: jobs.clone(), mp3s },
+        watches: Watches::new(jobs.clone(), shutdown, Watches::MOST),
         jobs,
         verifier: verifier.clone(),
         clock: clock.clone(),

@@ -20,6 +20,7 @@ use microserve_core::queue::{Queue, QueueName};
 use microserve_core::relay::Relay;
 use microserve_core::transcode::Transcoder;
 use microserve_core::upload::{Preflight, Upload};
+use microserve_core::watch::Watches;
 use microserve_core::worker::{Handler, Worker};
 use microserve_core::{BoxError, Shutdown};
 use microserve_http::{Auth, Gateway, Verifier};
@@ -100,6 +101,7 @@ impl Roles {
                 max_bytes: intake.max_upload,
             },
             download: Download { jobs: Arc::clone(&jobs), mp3s },
+            watches: Watches::new(Arc::clone(&jobs), &self.shutdown, intake.watchers),
             jobs,
             verifier,
             clock: Arc::clone(&self.clock),

@@ -29,7 +29,7 @@ mod store;
 
 pub use mail::MailState;
 pub use parts::{Part, Parts};
-pub use store::{ChangeError, JobError, JobStore, JobStoreExt, ListQuery, change};
+pub use store::{ChangeError, JobError, JobStore, JobStoreExt, ListQuery, MOST_AT_ONCE, change};
 
 id!(
     /// Names a job.

@@ -7,10 +7,11 @@
 //!
 //! A **use-case** is what the system does with the ports, each in a file: [`login`], [`upload`], [`convert`],
 //! [`notify`], [`download`], [`relay`]. They never call each other: they meet in the [`job::JobStore`] and on two
-//! queues, `video` and `mp3`. [`worker`] runs `convert` and `notify` on a queue's deliveries.
+//! queues, `video` and `mp3`. [`worker`] runs `convert` and `notify` on a queue's deliveries; [`watch`] lets people follow
+//! their jobs.
 //!
 //! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`bell`], [`events`] (the JSON on the
-//! queues), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
+//! queues), [`failure`] (what jobs fail of), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
 //! secrets), [`inspect`] (facts about an installation), [`memory`] (reference adapters) and, with the feature
 //! `conformance`, the suites that every adapter must pass.
 //!
@@ -105,6 +106,7 @@ pub mod convert;
 pub mod dead_letters;
 pub mod download;
 pub mod events;
+pub mod failure;
 mod id;
 pub mod idempotency;
 pub mod inspect;
@@ -122,6 +124,7 @@ pub mod shutdown;
 pub mod source;
 pub mod transcode;
 pub mod upload;
+pub mod watch;
 pub mod worker;
 
 pub use clock::{Clock, SystemClock, TokioClock};

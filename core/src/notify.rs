@@ -184,6 +184,7 @@ pub fn advice(code: &str) -> &'static str {
         "too_long" | "memory_exceeded" | "cpu_exceeded" | "output_exceeded" => {
             "Cut the video into shorter parts and upload them one by one."
         }
+        "poison" => "Convert the video to another format first, and upload it again.",
         _ => "Upload the video again; if that does not help, tell whoever runs this service the job's id.",
     }
 }

@@ -256,6 +256,10 @@ impl JobStore for Crowded {
         self.inner.get(id).await
     }
 
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError> {
+        self.inner.get_many(ids).await
+    }
+
     async fn remove(&self, job: &Job) -> Result<(), JobError> {
         self.inner.remove(job).await
     }

@@ -79,6 +79,10 @@ impl JobStore for WatchedJobs {
         self.inner.get(id).await
     }
 
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError> {
+        self.inner.get_many(ids).await
+    }
+
     async fn update(&self, job: Job) -> Result<Job, JobError> {
         let job = self.inner.update(job).await?;
         if let Some(mp3) = job.mp3() {

@@ -73,6 +73,11 @@ impl Server {
         Self { child, url, ops_url: format!("http://127.0.0.1:{ops_port}") }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The port of the gateway.
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("the url ends in a port")

@@ -37,7 +37,10 @@ impl MongoJobs {
     async fn page(&self, filter: Document, sort: Document, limit: usize) -> Result<Vec<Job>, Failure> {
         // MongoDB takes zero for no limit.
         let Some(limit) = i64::try_from(limit).ok().filter(|limit| *limit > 0) else { return Ok(Vec::new()) };
-        let page = async { self.jobs.find(filter).sort(sort).limit(limit).await?.try_collect::<Vec<_>>().await };
+        // All in one answer, unless they are more than a message holds.
+        let batch = u32::try_from(limit).unwrap_or(u32::MAX);
+        let find = self.jobs.find(filter).sort(sort).limit(limit).batch_size(batch);
+        let page = async { find.await?.try_collect::<Vec<_>>().await };
         Ok(within(2 * PATIENCE, page).await?.into_iter().filter_map(readable).collect())
     }
 }
@@ -54,6 +57,10 @@ impl JobStore for MongoJobs {
     async fn get(&self, id: JobId) -> Result<Option<Job>, JobError> {
         let found = within(PATIENCE, self.jobs.find_one(doc! { "_id": key(id) })).await?;
         Ok(found.map(job).transpose()?)
+    }
+
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError> {
+        Ok(self.page(any_of(ids), doc! {}, ids.len()).await?)
     }
 
     async fn update(&self, job: Job) -> Result<Job, JobError> {
@@ -101,6 +108,10 @@ fn listed(query: &ListQuery) -> (Document, Document) {
             .insert("$or", [doc! { "created_at": { "$lt": created_at } }, doc! { "_id": { "$lt": key(id) } }].to_vec());
     }
     (filter, doc! { "created_at": -1, "_id": -1 })
+}
+
+fn any_of(ids: &[JobId]) -> Document {
+    doc! { "_id": { "$in": ids.iter().map(|id| Bson::from(key(*id))).collect::<Vec<_>>() } }
 }
 
 fn overdue(before: Timestamp) -> (Document, Document) {
@@ -173,6 +184,7 @@ mod tests {
         let after = Some((SystemClock.now(), JobId::random()));
         let lists = [(None, None), (None, after), (Some(Status::Done), None), (Some(Status::Failed), after)];
         let mut queries = vec![overdue(SystemClock.now()), (doc! { "_id": key(JobId::random()) }, doc! {})];
+        queries.push((any_of(&[JobId::random(), JobId::random()]), doc! {}));
         for owner in [Some(owner), None] {
             queries.extend(lists.map(|(status, after)| listed(&ListQuery { owner, status, after, limit: 9 })));
         }
@@ -202,6 +214,7 @@ mod tests {
         assert!(matches!(jobs.get(bad.id).await, Err(JobError::Internal(_))));
         let query = ListQuery { owner: Some(owner), status: None, after: None, limit: 9 };
         assert_eq!(jobs.list(&query).await.unwrap(), std::slice::from_ref(&good));
+        assert_eq!(jobs.get_many(&[bad.id, good.id]).await.unwrap(), std::slice::from_ref(&good));
         assert_eq!(jobs.due(Timestamp::MAX, 9).await.unwrap(), [good]);
     }
 }

@@ -6,20 +6,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn;
-use axum::routing::{get, options, post, put};
+use axum::routing::{delete, get, options, post, put};
 use microserve_core::Shutdown;
 use microserve_core::clock::Clock;
 use microserve_core::download::Download;
 use microserve_core::job::{JobStore, Policy};
 use microserve_core::upload::Upload;
+use microserve_core::watch::Watches;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::bearer::Verifier;
 use crate::edge::with_edge;
-use crate::{download, jobs, tus, upload};
+use crate::{download, events, jobs, tus, upload};
 
 /// A store that takes longer to find a job or an MP3 is taken for one that can't be reached.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the gateway needs.
 pub struct Gateway {
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub download: Download,
     /// Where jobs are looked up and cancelled.
     pub jobs: Arc<dyn JobStore>,
+    /// Lets clients wait for what becomes of a job.
+    pub watches: Watches,
     /// Tells whose a token is.
     pub verifier: Verifier,
     /// The time.
@@ -41,7 +44,8 @@ pub struct Gateway {
 
 pub(crate) type Shared = Arc<Gateway>;
 
-/// `POST /upload`, `PUT /upload/{name}`, `/files` as tus 1.0.0 has it, `GET /jobs`, `GET` and `DELETE /jobs/{id}`, `GET` and `HEAD /download`.
+/// `POST /upload`, `PUT /upload/{name}`, `/files` as tus 1.0.0 has it, `GET /jobs`, `GET` and `DELETE /jobs/{id}`,
+/// `GET /jobs/{id}/events`, `POST /jobs/{id}/retry`, `GET` and `HEAD /download`.
 pub fn gateway(gateway: Gateway) -> Router {
     let patient = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE);
     let files = Router::new()
@@ -53,9 +57,13 @@ pub fn gateway(gateway: Gateway) -> Router {
         .layer(from_fn(tus::protocol));
     let router = Router::new()
         .route("/jobs", get(jobs::list))
-        .route("/jobs/{id}", get(jobs::show).delete(jobs::remove))
+        .route("/jobs/{id}", delete(jobs::remove))
+        .route("/jobs/{id}/retry", post(jobs::retry))
         .route("/download", get(download::download))
         .layer(patient)
+        // These may wait on purpose, and are patient with the store by themselves.
+        .route("/jobs/{id}", get(jobs::show))
+        .route("/jobs/{id}/events", get(events::events))
         .route("/upload", post(upload::form))
         .route("/upload/{name}", put(upload::file))
         .merge(files);

@@ -1,4 +1,7 @@
-//! Jobs as their owner sees them: listed, shown, cancelled, deleted.
+//! Jobs as their owner sees them: listed, shown, waited for, cancelled, deleted, run again.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -7,15 +10,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use microserve_core::account::AccountId;
+use microserve_core::bell;
 use microserve_core::blob::{Fid, Sha256};
-use microserve_core::job::{Job, JobId, ListQuery, Phase, State as JobState, Status, change};
+use microserve_core::job::{ChangeError, Job, JobId, ListQuery, Phase, State as JobState, Status, change};
 use microserve_core::transcode::{Problem as Why, SourceInfo};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::warn;
 
 use crate::bearer::Caller;
 use crate::conditional::Validators;
 use crate::edge;
-use crate::gateway::{Gateway, Shared};
+use crate::gateway::{Gateway, PATIENCE, Shared};
+use crate::prefer;
 use crate::problem::{Code, Problem};
 
 const DEFAULT_PAGE: usize = 20;
@@ -79,16 +86,53 @@ pub(crate) async fn list(
     Ok((private(), Json(list)).into_response())
 }
 
-/// `GET /jobs/{id}`.
+/// `GET /jobs/{id}`, which waits for news if the client prefers that.
 pub(crate) async fn show(
     State(gateway): State<Shared>,
     caller: Caller,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let job = owned(&gateway, &caller, id).await?;
     let (parts, _) = request.into_parts();
-    Ok(shown(StatusCode::OK, &job, &edge::mount(&parts), &parts.headers))
+    let mut job = owned(&gateway, &caller, id).await?;
+    let wait = prefer::wait(&parts.headers);
+    if let Some(wait) = wait {
+        job = waited(&gateway, &caller, job, &parts.headers, wait).await?;
+    }
+    let mut response = shown(StatusCode::OK, &job, &edge::mount(&parts), &parts.headers);
+    if let Some(applied) = wait.and_then(|wait| HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok()) {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+/// The job once it is news to the client: of another version than the one that the client names, or final if it names
+/// none. As it is by then, if that takes too long or the server stops.
+async fn waited(
+    gateway: &Gateway,
+    caller: &Caller,
+    job: Job,
+    headers: &HeaderMap,
+    wait: Duration,
+) -> Result<Job, Problem> {
+    let names_one = headers.contains_key(header::IF_NONE_MATCH);
+    let is_news = |job: &Job| if names_one { !validators(job).not_modified(headers) } else { job.status().is_final() };
+    if is_news(&job) {
+        return Ok(job);
+    }
+    let id = job.id;
+    let mut watcher = gateway.watches.watch(job)?;
+    let mut job = watcher.job();
+    let until = Instant::now() + wait;
+    while !is_news(&job) {
+        match timeout_at(until, watcher.changed()).await {
+            Ok(Some(changed)) => job = changed,
+            // Gone, or the server stops.
+            Ok(None) => return find(gateway, caller, id).await,
+            Err(_) => break,
+        }
+    }
+    Ok(Arc::unwrap_or_clone(job))
 }
 
 /// `DELETE /jobs/{id}`: an unfinished one is cancelled, a finished one deleted with its files.
@@ -111,11 +155,44 @@ pub(crate) async fn remove(
     Ok(shown(StatusCode::ACCEPTED, &job, &edge::mount(&parts), &HeaderMap::new()))
 }
 
-/// The job of this id, if it is the caller's: somebody else's is as unknown as one that never was.
-async fn owned(gateway: &Gateway, caller: &Caller, id: Result<Path<String>, PathRejection>) -> Result<Job, Problem> {
+/// `POST /jobs/{id}/retry`: a failed or cancelled one runs again.
+pub(crate) async fn retry(
+    State(gateway): State<Shared>,
+    caller: Caller,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let job = owned(&gateway, &caller, id).await?;
+    let (now, policy) = (gateway.clock.now(), &gateway.policy);
+    let queued = match change(&*gateway.jobs, job.id, |job| job.retry(now, policy)).await {
+        Ok(queued) => queued,
+        Err(ChangeError::NotPossible(err)) if err.status != Status::Deleted => {
+            return Err(Problem::new(Code::NotRetryable, err.to_string()));
+        }
+        Err(err) => return Err(err.into()),
+    };
+    if let Err(err) = bell::ring(&*gateway.upload.queue, &queued).await {
+        warn!(job.id = %queued.id, error = &*err as &dyn std::error::Error, "could not ring for a job: the relay will");
+    }
+    let (parts, _) = request.into_parts();
+    Ok(shown(StatusCode::ACCEPTED, &queued, &edge::mount(&parts), &HeaderMap::new()))
+}
+
+/// The job that a path names, if it is the caller's: somebody else's is as unknown as one that never was.
+pub(crate) async fn owned(
+    gateway: &Gateway,
+    caller: &Caller,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Job, Problem> {
     let id: Option<JobId> = id.ok().and_then(|Path(text)| text.parse().ok());
     let id = id.ok_or_else(|| Problem::new(Code::MalformedId, "a job's id is 24 lower-case hexadecimal characters"))?;
-    let job = gateway.jobs.get(id).await?.filter(|job| job.owner == caller.id && job.status() != Status::Deleted);
+    find(gateway, caller, id).await
+}
+
+async fn find(gateway: &Gateway, caller: &Caller, id: JobId) -> Result<Job, Problem> {
+    let found = timeout(PATIENCE, gateway.jobs.get(id)).await;
+    let found = found.map_err(|_| Problem::unavailable("the job store takes too long"))??;
+    let job = found.filter(|job| job.owner == caller.id && job.status() != Status::Deleted);
     job.ok_or_else(Problem::not_found)
 }
 
@@ -123,9 +200,13 @@ fn private() -> [(header::HeaderName, HeaderValue); 1] {
     [(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"))]
 }
 
+fn validators(job: &Job) -> Validators {
+    Validators { etag: format!("\"{}\"", job.version), modified: None }
+}
+
 /// A job with its version as `ETag`, or nothing but that if the client has it.
 fn shown(status: StatusCode, job: &Job, mount: &str, headers: &HeaderMap) -> Response {
-    let validators = Validators { etag: format!("\"{}\"", job.version), modified: None };
+    let validators = validators(job);
     let mut response = if validators.not_modified(headers) {
         (StatusCode::NOT_MODIFIED, private()).into_response()
     } else {
@@ -139,10 +220,10 @@ fn shown(status: StatusCode, job: &Job, mount: &str, headers: &HeaderMap) -> Res
 
 /// A job as clients see it.
 #[derive(Serialize)]
-struct Shown<'a> {
+pub(crate) struct Shown<'a> {
     job_id: JobId,
-    status: Status,
-    phase: Option<Phase>,
+    pub(crate) status: Status,
+    pub(crate) phase: Option<Phase>,
     /// In 0..=1.
     progress: f64,
     attempts: u32,
@@ -180,7 +261,7 @@ struct Made {
 }
 
 impl<'a> Shown<'a> {
-    fn of(job: &'a Job, mount: &str) -> Self {
+    pub(crate) fn of(job: &'a Job, mount: &str) -> Self {
         let phase = if let JobState::Converting { phase, .. } = &job.state { Some(*phase) } else { None };
         let error = if let JobState::Failed { problem } = &job.state { Some(problem) } else { None };
         let output = job.output.as_ref().filter(|_| job.mp3().is_some());
@@ -225,6 +306,8 @@ impl<'a> Source<'a> {
 pub(crate) struct Links {
     #[serde(rename = "self")]
     this: String,
+    /// What happens to it, as it happens.
+    events: String,
     /// Once there is an MP3.
     #[serde(skip_serializing_if = "Option::is_none")]
     download: Option<String>,
@@ -233,12 +316,13 @@ pub(crate) struct Links {
 impl Links {
     pub(crate) fn of(job: &Job, mount: &str) -> Self {
         let download = job.mp3().map(|fid| format!("{mount}/download?fid={fid}"));
-        Self { this: format!("{mount}/jobs/{}", job.id), download }
+        let this = format!("{mount}/jobs/{}", job.id);
+        Self { events: format!("{this}/events"), this, download }
     }
 
     /// Those of a job that was accepted a moment ago.
     pub(crate) fn of_accepted(job: &Job, mount: &str) -> Self {
-        Self { this: format!("{mount}/jobs/{}", job.id), download: None }
+        Self { download: None, ..Self::of(job, mount) }
     }
 
     pub(crate) fn this(&self) -> &str {

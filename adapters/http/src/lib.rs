@@ -6,12 +6,13 @@
 //! | `POST /login` of a gateway without accounts | `auth_service` |
 //! | `POST /upload`, `PUT /upload/{name}` | `upload`, with `multipart`, `filename`, `body` and `idempotency` |
 //! | `/files`, resumable uploads | `tus` |
-//! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}` | `jobs` |
+//! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}`, `POST /jobs/{id}/retry` | `jobs`, with `prefer` |
+//! | `GET /jobs/{id}/events` | `events` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
 //! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
-//! [`Code`]), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `serve` with `stream`
+//! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `serve` with `stream`
 //! (connections, and their limits).
 //!
 //! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
@@ -24,6 +25,7 @@ mod conditional;
 mod download;
 mod ed25519;
 mod edge;
+mod events;
 mod filename;
 mod gateway;
 mod idempotency;
@@ -31,8 +33,10 @@ mod jobs;
 mod login;
 mod multipart;
 mod ops;
+mod prefer;
 mod problem;
 pub mod range;
+mod remedy;
 mod serve;
 mod stream;
 mod token;

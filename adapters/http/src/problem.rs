@@ -16,19 +16,20 @@ use microserve_core::job::{ChangeError, JobError};
 use microserve_core::login::LoginError;
 use microserve_core::transcode::InvalidOption;
 use microserve_core::upload::UploadError;
+use microserve_core::watch::TooManyWatchers;
 use serde::Serialize;
 
 /// What a client is told to wait when something is down or busy.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 macro_rules! codes {
-    ($($(#[$doc:meta])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
         /// Every error's stable code, with its status and title.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Code {
             $(
-                $(#[$doc])+
+                $(#[doc = $doc])+
                 #[doc = concat!("\n\n`", $code, "`, ", stringify!($status))]
                 $name,
             )+
@@ -53,6 +54,12 @@ macro_rules! codes {
                     return status;
                 }
                 match self { $(Self::$name => StatusCode::$status,)+ }
+            }
+
+            /// What it means: a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim(),)+ }
             }
 
             /// A short summary, the same for every occurrence.
@@ -91,6 +98,8 @@ codes! {
     TooSlow = "too_slow", REQUEST_TIMEOUT, "Body too slow";
     /// The job has no MP3 (yet).
     NotReady = "not_ready", CONFLICT, "No MP3 to download";
+    /// The job is not one that can run again.
+    NotRetryable = "not_retryable", CONFLICT, "Can't run again";
     /// The job was cancelled while its video was being uploaded.
     Cancelled = "cancelled", CONFLICT, "Cancelled";
     /// The same request, under the same `Idempotency-Key`, is being carried out.
@@ -376,6 +385,12 @@ impl From<JobError> for Problem {
             JobError::Unavailable(cause) => Self::unavailable(cause),
             err => Self::internal(err),
         }
+    }
+}
+
+impl From<TooManyWatchers> for Problem {
+    fn from(_: TooManyWatchers) -> Self {
+        Self::new(Code::Busy, "too many requests wait for jobs right now; try again, or ask without waiting").later()
     }
 }
 

@@ -17,6 +17,7 @@ pub struct SqliteJobs {
 const INSERT: &str = "INSERT INTO jobs (id, version, owner, status, created_at, due_at, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
 const GET: &str = "SELECT version, body FROM jobs WHERE id = ?1";
+const GET_MANY: &str = "SELECT version, body FROM jobs WHERE id IN (SELECT value FROM json_each(?1))";
 const UPDATE: &str =
     "UPDATE jobs SET version = ?2 + 1, owner = ?3, status = ?4, created_at = ?5, due_at = ?6, body = ?7
     WHERE id = ?1 AND version = ?2";
@@ -62,6 +63,13 @@ impl JobStore for SqliteJobs {
     async fn get(&self, id: JobId) -> Result<Option<Job>, JobError> {
         let row = sqlx::query_as(GET).bind(id.to_string()).fetch_optional(&self.file.readers);
         row.await.map_err(Failure::from)?.map(job).transpose()
+    }
+
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError> {
+        // One parameter, however many there are: SQLite prepares the statement once.
+        let ids = serde_json::to_string(ids).map_err(|err| JobError::Internal(err.into()))?;
+        let found = sqlx::query_as(GET_MANY).bind(ids).fetch_all(&self.file.readers);
+        Ok(readable(found.await.map_err(Failure::from)?))
     }
 
     async fn update(&self, job: Job) -> Result<Job, JobError> {
@@ -140,6 +148,17 @@ mod tests {
         crate::queue::tests::assert_indexed(&[GET, LIST, LIST_ALL, DUE, UPDATE, REMOVE]).await;
     }
 
+    /// `json_each` is gone through, `jobs` is not.
+    #[tokio::test]
+    async fn many_are_looked_up_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Sqlite::open(folder.path().join("db")).await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {GET_MANY}"));
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&file.readers).await.unwrap();
+        let of_jobs: Vec<_> = plan.iter().map(|step| &step.3).filter(|step| step.contains(" jobs ")).collect();
+        assert!(!of_jobs.is_empty() && of_jobs.iter().all(|step| step.starts_with("SEARCH")), "{plan:?}");
+    }
+
     #[tokio::test]
     async fn an_unreadable_job_hides_no_other() {
         let folder = tempfile::tempdir().unwrap();
@@ -162,6 +181,7 @@ mod tests {
         assert!(matches!(jobs.get(bad.id).await, Err(JobError::Internal(_))));
         let query = ListQuery { owner: Some(owner), status: None, after: None, limit: 9 };
         assert_eq!(jobs.list(&query).await.unwrap(), std::slice::from_ref(&good));
+        assert_eq!(jobs.get_many(&[bad.id, good.id]).await.unwrap(), std::slice::from_ref(&good));
         assert_eq!(jobs.due(Timestamp::MAX, 9).await.unwrap(), [good]);
     }
 }

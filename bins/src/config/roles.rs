@@ -76,6 +76,11 @@ pub struct Intake {
     /// take 256 MiB. Others wait, and after half a minute they are accepted without [default: one per processor].
     #[arg(long, env = "MICROSERVE_PROBES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub probes: Option<u16>,
+
+    /// How many requests may wait for what becomes of a job at a time, a quarter of them one account's; more of them are
+    /// told to come back later. Each is a connection, too.
+    #[arg(long, env = "MICROSERVE_WATCHERS", default_value = "1024", value_name = "N", value_parser = at_least_one)]
+    pub watchers: usize,
 }
 
 /// How long things are kept.

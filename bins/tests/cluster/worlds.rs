@@ -12,6 +12,7 @@ use microserve::registry::Registry;
 use microserve_testkit::server::{Server, add_user, files_below};
 use microserve_testkit::{judge, media};
 use reqwest::{Method, StatusCode};
+use serde_json::Value;
 
 use crate::common::{Client, exe};
 use crate::services::{Cluster, Servers};
@@ -115,12 +116,29 @@ async fn a_video_becomes_a_mail_and_an_mp3(world: World) {
     assert_eq!(part.bytes().await.unwrap(), std::fs::read(&mp3).unwrap()[100..300]);
 }
 
+async fn whoever_waits_for_a_job_hears_of_its_end(world: World) {
+    let anna = world.login("anna@example.com").await;
+    let job = anna.upload(&media::tone_mp4(60)).await;
+    let get = |path: &str| anna.http.get(format!("{}/jobs/{job}{path}", anna.url)).bearer_auth(&anna.token);
+    let events = async { get("/events").send().await.unwrap().text().await.unwrap() };
+    let waited = async { get("").header("prefer", "wait=60").send().await.unwrap().json::<Value>().await.unwrap() };
+    let both = async { tokio::join!(events, waited) };
+    let (events, waited) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(waited["status"], "done", "{waited}");
+    assert!(events.starts_with("retry: 3000\n\nid: "), "{events}");
+    let last: Value = serde_json::from_str(events.rsplit("data: ").next().unwrap()).unwrap();
+    assert_eq!((&last["status"], &last["mp3_fid"]), (&waited["status"], &waited["mp3_fid"]));
+    let retry = anna.http.post(format!("{}/jobs/{job}/retry", anna.url)).bearer_auth(&anna.token);
+    assert_eq!(retry.send().await.unwrap().status(), StatusCode::CONFLICT);
+}
+
 async fn nobody_sees_other_peoples_things(world: World) {
     let (anna, bea) = (world.login("anna@example.com").await, world.login("bea@example.com").await);
     let job = anna.upload(&media::tone_mp4(2)).await;
     let done = anna.until_final(&job, PATIENCE).await;
     let fid = done["mp3_fid"].as_str().unwrap();
-    for path in [format!("/jobs/{job}"), format!("/download?fid={fid}"), format!("/download?fid={job}")] {
+    let (events, downloads) = (format!("/jobs/{job}/events"), [fid, &job].map(|fid| format!("/download?fid={fid}")));
+    for path in [format!("/jobs/{job}"), events].into_iter().chain(downloads) {
         let unknown = path.replace(fid, "0123456789abcdef01234567").replace(&*job, "0123456789abcdef01234567");
         for method in [Method::GET, Method::HEAD, Method::DELETE] {
             let ask = async |path: &str| {
@@ -177,7 +195,12 @@ async fn who_is_not_known_gets_nothing(world: World) {
         assert_eq!(login.headers()["www-authenticate"], "Basic realm=\"microserve\", charset=\"UTF-8\"");
     }
     let forged = Client { token: format!("{}x", anna.token), ..anna.clone() };
-    for path in ["/jobs", "/jobs/0123456789abcdef01234567", "/download?fid=0123456789abcdef01234567"] {
+    for path in [
+        "/jobs",
+        "/jobs/0123456789abcdef01234567",
+        "/jobs/0123456789abcdef01234567/events",
+        "/download?fid=0123456789abcdef01234567",
+    ] {
         assert_eq!(forged.get(path).await.unwrap().status(), StatusCode::UNAUTHORIZED, "{path}");
     }
 }
@@ -205,6 +228,7 @@ macro_rules! in_world {
 
 in_every_world! {
     a_video_becomes_a_mail_and_an_mp3,
+    whoever_waits_for_a_job_hears_of_its_end,
     nobody_sees_other_peoples_things,
     a_video_that_fails_is_told_by_mail,
     what_is_deleted_is_gone,

@@ -350,6 +350,10 @@ impl<P: JobStore + ?Sized> JobStore for Faulty<P> {
         self.script.run("jobs.get", self.inner.get(id)).await
     }
 
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError> {
+        self.script.run("jobs.get_many", self.inner.get_many(ids)).await
+    }
+
     async fn update(&self, job: Job) -> Result<Job, JobError> {
         self.script.run("jobs.update", self.inner.update(job)).await
     }

@@ -10,7 +10,8 @@ use crate::account::AccountId;
 use crate::blob::{Fid, Sha256};
 use crate::clock::later;
 use crate::job::{
-    Job, JobError, JobId, JobStore, ListQuery, MailState, Output, Part, Parts, Phase, Policy, State, Status,
+    Job, JobError, JobId, JobStore, ListQuery, MOST_AT_ONCE, MailState, Output, Part, Parts, Phase, Policy, State,
+    Status,
 };
 use crate::transcode::{Channels, Options, Problem, Quality, SourceInfo, TrackChoice, TrackInfo};
 
@@ -162,6 +163,29 @@ async fn every_field_is_kept(store: Arc<dyn JobStore>) {
         store.update(cleared.clone()).await.expect("a job can be changed again");
         assert_eq!(stored(&*store, cleared.id).await, Job { version: 2, ..cleared }, "update also takes fields away");
     }
+}
+
+async fn many_are_found_at_once(store: Arc<dyn JobStore>) {
+    // More than a driver's first page may hold.
+    let mut jobs: Vec<Job> = (0..150).map(|_| job()).collect();
+    jobs[7].state = State::Deleted;
+    let inserted = futures_util::future::join_all(jobs.iter().map(|job| store.insert(job))).await;
+    assert!(inserted.iter().all(Result::is_ok), "jobs can be added");
+    jobs[0] = store.update(jobs[0].clone()).await.expect("a job can be changed");
+    insert(&*store, &job()).await;
+    let mut ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+    ids.push(ids[3]);
+    ids.extend((ids.len()..MOST_AT_ONCE).map(|_| JobId::random()));
+    let mut found = store.get_many(&ids).await.expect("jobs can be read");
+    found.sort_by_key(|job| job.id);
+    jobs.sort_by_key(|job| job.id);
+    assert_eq!(found, jobs, "those that exist are found, each once, as they are, and no others");
+}
+
+async fn nothing_is_found_of_nothing(store: Arc<dyn JobStore>) {
+    insert(&*store, &job()).await;
+    assert_eq!(store.get_many(&[]).await.expect("jobs can be read"), []);
+    assert_eq!(store.get_many(&[JobId::random()]).await.expect("jobs can be read"), []);
 }
 
 async fn update_bumps_the_version(store: Arc<dyn JobStore>) {
@@ -369,6 +393,8 @@ suite! { $ job_store_conformance: job_store of JobStore {
     inserted_is_found,
     second_insert_is_refused,
     every_field_is_kept,
+    many_are_found_at_once,
+    nothing_is_found_of_nothing,
     update_bumps_the_version,
     stale_update_is_a_conflict,
     racing_updates_have_one_winner,

@@ -9,6 +9,9 @@ use super::{Job, JobId, NotPossible, Status};
 use crate::account::AccountId;
 use crate::retry::{Backoff, BoxError, Retryable};
 
+/// So many jobs can be asked for with [`JobStore::get_many`].
+pub const MOST_AT_ONCE: usize = 1000;
+
 /// Keeps jobs: compares versions and swaps, and decides nothing.
 #[async_trait]
 pub trait JobStore: Send + Sync {
@@ -23,6 +26,15 @@ pub trait JobStore: Send + Sync {
     /// # Errors
     /// [`JobError::Unavailable`], [`JobError::Internal`].
     async fn get(&self, id: JobId) -> Result<Option<Job>, JobError>;
+
+    /// Finds jobs, in one query: those of `ids` that exist, each once and in any order. One that is there and can't be read
+    /// is left out, so that it hides no other. (Checks: `many_are_found_at_once`, `nothing_is_found_of_nothing`.)
+    ///
+    /// `ids` are at most [`MOST_AT_ONCE`]; a store may refuse more with [`JobError::Internal`].
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError>;
 
     /// Replaces the job of this id if the store still holds `job.version`, and returns it with the next version.
     /// (Checks: `update_bumps_the_version`, `stale_update_is_a_conflict`, `racing_updates_have_one_winner`.)

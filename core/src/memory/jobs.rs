@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -27,6 +27,12 @@ impl JobStore for MemoryJobs {
 
     async fn get(&self, id: JobId) -> Result<Option<Job>, JobError> {
         Ok(lock(&self.jobs).get(&id).cloned())
+    }
+
+    async fn get_many(&self, ids: &[JobId]) -> Result<Vec<Job>, JobError> {
+        let ids: HashSet<&JobId> = ids.iter().collect();
+        let jobs = lock(&self.jobs);
+        Ok(ids.into_iter().filter_map(|id| jobs.get(id).cloned()).collect())
     }
 
     async fn update(&self, job: Job) -> Result<Job, JobError> {

@@ -20,6 +20,7 @@ use microserve_core::memory::{FakeTranscoder, MemoryAccounts, MemoryBlobs, Memor
 use microserve_core::password::Passwords;
 use microserve_core::transcode::{Options, SourceInfo};
 use microserve_core::upload::{Preflight, Upload};
+use microserve_core::watch::Watches;
 use microserve_core::{Shutdown, SystemClock};
 use microserve_http::{Auth, Gateway, TokenKeys, Verifier};
 use serde_json::Value;
@@ -29,12 +30,16 @@ pub const PASSWORD: &str = "correct horse";
 /// The largest video.
 pub const LIMIT: u64 = 1 << 20;
 
+/// How many may watch: a quarter of them one's own jobs.
+pub const WATCHERS: usize = 16;
+
 pub struct World {
     pub accounts: Arc<MemoryAccounts>,
     pub jobs: Arc<MemoryJobs>,
     pub queue: Arc<MemoryQueue>,
     pub videos: Arc<MemoryBlobs>,
     pub mp3s: Arc<MemoryBlobs>,
+    pub watches: Watches,
     pub keys: Arc<TokenKeys>,
     pub clock: Arc<dyn Clock>,
     pub shutdown: Shutdown,
@@ -80,6 +85,15 @@ impl World {
 
     /// With another clock, and with something around the account store that the gateway asks.
     pub async fn with(clock: Arc<dyn Clock>, around: impl FnOnce(Arc<dyn AuthStore>) -> Arc<dyn AuthStore>) -> Self {
+        Self::with_watchers(clock, around, WATCHERS).await
+    }
+
+    /// The same for so many watchers.
+    pub async fn with_watchers(
+        clock: Arc<dyn Clock>,
+        around: impl FnOnce(Arc<dyn AuthStore>) -> Arc<dyn AuthStore>,
+        watchers: usize,
+    ) -> Self {
         let accounts = Arc::new(MemoryAccounts::default());
         let (jobs, queue) = (Arc::new(MemoryJobs::default()), Arc::new(MemoryQueue::default()));
         let (videos, mp3s) = (Arc::new(MemoryBlobs::default()), Arc::new(MemoryBlobs::default()));
@@ -89,7 +103,9 @@ impl World {
         let auth = Auth { login, keys: keys.clone(), verifier: verifier.clone(), clock: clock.clone() };
         let anna = add_account(&accounts, &*clock, "anna@example.com").await;
         let app = Router::new();
-        let mut world = Self { accounts, jobs, queue, videos, mp3s, keys, clock, shutdown: Shutdown::new(), app, anna };
+        let shutdown = Shutdown::new();
+        let watches = Watches::new(jobs.clone(), &shutdown, watchers);
+        let mut world = Self { accounts, jobs, queue, videos, mp3s, watches, keys, clock, shutdown, app, anna };
         world.app = world.gateway(verifier).merge(microserve_http::auth(auth));
         world
     }
@@ -110,6 +126,7 @@ impl World {
             upload,
             download: Download { jobs: self.jobs.clone(), mp3s: self.mp3s.clone() },
             jobs: self.jobs.clone(),
+            watches: self.watches.clone(),
             verifier,
             clock,
             policy,
