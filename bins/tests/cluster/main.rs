@@ -11,6 +11,7 @@ mod load;
 mod network;
 mod outages;
 mod peers;
+mod resume;
 mod rolling;
 mod services;
 mod tutorial;
