@@ -1,7 +1,7 @@
 //! Reference adapters: every port in memory.
 //!
 //! They are for tests, for examples, and for reading: each is the shortest adapter that keeps its port's promises, all
-//! of which `core/tests/conformance.rs` checks. Clones share what they hold, as two connections to one server would.
+//! of which `core/tests/all/conformance.rs` checks. Clones share what they hold, as two connections to one server would.
 //! Nothing survives the process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,15 @@
+//! Tests of the crate from outside: one program, because each one more has to be linked.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod auth_service;
+mod downloads;
+mod errors;
+mod gateway;
+mod live;
+mod repeated;
+mod server;
+mod tokens;
+mod tus;
+mod uploads;

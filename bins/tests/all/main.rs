@@ -1,0 +1,19 @@
+//! Tests of the crate from outside: one program, because each one more has to be linked.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bad_input;
+mod cli;
+mod dead_letters;
+mod doctor;
+mod drain;
+mod jobs;
+mod layering;
+mod live;
+mod mail;
+mod mongodb;
+mod mysql;
+mod quickstart;
+mod rabbitmq;
+mod services;

@@ -1,0 +1,12 @@
+//! Tests of the crate from outside: one program, because each one more has to be linked.
+
+mod adopt;
+mod conformance;
+mod crash;
+mod crashes;
+mod model;
+mod preflight;
+mod relay;
+mod resume;
+mod state_machine;
+mod watch;
