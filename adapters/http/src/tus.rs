@@ -1,4 +1,4 @@
-//! Resumable uploads: the protocol tus 1.0.0 (https://tus.io/protocols/resumable-upload) with creation,
+//! Resumable uploads: the protocol tus 1.0.0 (<https://tus.io/protocols/resumable-upload>) with creation,
 //! creation-with-upload, creation-defer-length, expiration, termination and checksum.
 //!
 //! An upload has the id of the job that it becomes. What has come lies in the stores, so any gateway goes on where
