@@ -17,7 +17,7 @@ use crate::guard::{Longest, Reporter, guarded};
 use crate::input::Input;
 use crate::output::{Goal, Made, Output};
 use crate::passthrough;
-use crate::sniff::{Container, sniff};
+use crate::sniff::{Container, id3v2_size, sniff};
 use crate::timeline::{Block, Piece, Timeline};
 
 /// Turns the sound of videos into MP3s.
@@ -73,6 +73,10 @@ impl NativeTranscoder {
 /// [`NativeTranscoder`] makes of it, for whoever has that in another process.
 #[must_use]
 pub fn glance(head: &[u8]) -> Option<TranscodeError> {
+    // There may be any number of tags, of any size, and anything behind them.
+    if id3v2_size(head).is_some() {
+        return None;
+    }
     match sniff(head) {
         Container::Unsupported(name) => Some(TranscodeError::UnsupportedContainer { name: name.to_owned() }),
         _ => None,

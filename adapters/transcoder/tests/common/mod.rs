@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::fs::File;
-use std::io::Cursor;
+use std::io::{Cursor, Read, Seek};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use microserve_core::transcode::{Options, Quality, TranscodeError, Transcoded, Transcoder};
+use microserve_core::transcode::{GLANCE_BYTES, Options, Quality, TranscodeError, Transcoded, Transcoder};
 pub use microserve_testkit::bytes;
 use microserve_testkit::judge;
 use microserve_transcoder::NativeTranscoder;
@@ -37,8 +37,19 @@ pub fn convert_by(transcoder: &NativeTranscoder, source: &Path, options: &Option
     let mut sink = File::create(&path).unwrap();
     let mut source = File::open(source).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let made = transcoder.transcode(&mut source, &mut sink, options, go_on)?;
+    let outcome = transcoder.transcode(&mut source, &mut sink, options, go_on);
+    let refused = matches!(outcome, Err(TranscodeError::UnsupportedContainer { .. }));
+    assert!(refused || transcoder.glance(&head(source)).is_none(), "a glance sees less: {path:?}");
+    let made = outcome?;
     Ok(Mp3 { made, path, _folder: folder })
+}
+
+/// What a glance gets of a file.
+fn head(mut source: File) -> Vec<u8> {
+    let mut head = Vec::new();
+    source.rewind().unwrap();
+    source.take(GLANCE_BYTES as u64).read_to_end(&mut head).unwrap();
+    head
 }
 
 /// Converts bytes; the MP3 is thrown away.

@@ -117,7 +117,7 @@ fn formats_md_says_what_the_cells_say() {
 
 #[test]
 fn what_ffmpeg_does_not_write_is_shown_otherwise() {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/all");
     for (container, codec, shown) in OTHERWISE {
         assert!(ROWS.iter().any(|(name, _)| name == codec) && COLUMNS.iter().any(|(name, ..)| name == container));
         match shown {

@@ -99,7 +99,7 @@ mod tests {
                 .collect::<Vec<u8>>()
         };
         let jpeg = *b"\xff\xd8\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0\xff\xda\0\x02\0\xff\xd9";
-        let cover = [&[3, 8, 0, 0, 0][..], &utf16("image/jpeg"), &utf16(""), &jpeg].concat();
+        let cover = [&[3][..], &(jpeg.len() as u32).to_le_bytes(), &utf16("image/jpeg"), &utf16(""), &jpeg].concat();
         let all = [
             &4u16.to_le_bytes()[..],
             &attribute("WM/AlbumTitle", 0, &utf16("Album")),
