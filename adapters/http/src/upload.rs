@@ -56,13 +56,15 @@ async fn take(gateway: Shared, request: Request, name: Option<String>) -> Result
         let outcome = receive(&gateway, &parts, name, &mut body).await;
         let is_accepted = outcome.is_ok();
         let _ = tell.send(outcome);
-        if is_accepted {
+        // RFC 9110 §10.1.1: who waits for "100 Continue" has not begun to send, and reading on would ask for it.
+        if !body.has_begun() && parts.headers.contains_key(header::EXPECT) {
+            return;
+        }
+        match is_accepted {
             // Nothing is left of it, unless the same request came before. Clients believe in a success only when they
             // could send everything.
-            body.drain(gateway.upload.max_bytes).await;
-        } else if body.has_begun() || !parts.headers.contains_key(header::EXPECT) {
-            // RFC 9110 §10.1.1: who waits for "100 Continue" has not begun to send, and reading on would ask for it.
-            body.linger().await;
+            true => body.drain(gateway.upload.max_bytes).await,
+            false => body.linger().await,
         }
     };
     shutdown.spawn(task.in_current_span());

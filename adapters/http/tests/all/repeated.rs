@@ -5,6 +5,8 @@ use crate::common;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -114,6 +116,27 @@ async fn a_form_is_sent_again_without_being_read_again() {
     assert_eq!(accepted(&world.send(form("one")).await), id);
     world.send(form("two")).await.expect(422, "key_reused");
     assert_eq!((jobs(&world).await, world.videos_left().await), (1, 1));
+}
+
+#[tokio::test]
+async fn whoever_asks_before_sending_need_not_send_it_again() {
+    let world = World::new().await;
+    let token = world.token("anna@example.com").await;
+    let id = accepted(&world.send(keyed(&token, "k", "/upload/a.wav", wav(1))).await);
+    let read = Arc::new(AtomicBool::new(false));
+    let body = stream::poll_fn({
+        let read = read.clone();
+        move |_| {
+            read.store(true, Ordering::SeqCst);
+            Poll::Ready(None::<io::Result<Bytes>>)
+        }
+    });
+    let mut again = keyed(&token, "k", "/upload/a.wav", wav(1));
+    again.headers_mut().insert(header::EXPECT, "100-continue".parse().unwrap());
+    *again.body_mut() = Body::from_stream(body);
+    assert_eq!(accepted(&world.send(again).await), id);
+    assert!(world.shutdown.drain(Duration::from_secs(5)).await);
+    assert!(!read.load(Ordering::SeqCst), "it was asked to send all of it");
 }
 
 #[tokio::test]
