@@ -26,7 +26,7 @@ pub async fn ring(queue: &dyn Queue, job: &Job) -> Result<(), BoxError> {
 }
 
 /// As [`ring`]; when it can't be done, says so in the log and leaves it to the relay.
-pub(crate) async fn try_to_ring(queue: &dyn Queue, job: &Job) {
+pub async fn try_to_ring(queue: &dyn Queue, job: &Job) {
     if let Err(err) = ring(queue, job).await {
         tracing::warn!(job.id = %job.id, error = &*err as &dyn std::error::Error, "could not ring for a job: the relay will");
     }

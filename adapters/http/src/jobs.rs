@@ -10,13 +10,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use microserve_core::account::AccountId;
-use microserve_core::bell;
+use microserve_core::bell::try_to_ring;
 use microserve_core::blob::{Fid, Sha256};
 use microserve_core::job::{ChangeError, Job, JobId, ListQuery, Phase, State as JobState, Status, change};
 use microserve_core::transcode::{Problem as Why, SourceInfo};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::warn;
 
 use crate::bearer::Caller;
 use crate::conditional::Validators;
@@ -171,9 +170,7 @@ pub(crate) async fn retry(
         }
         Err(err) => return Err(err.into()),
     };
-    if let Err(err) = bell::ring(&*gateway.upload.queue, &queued).await {
-        warn!(job.id = %queued.id, error = &*err as &dyn std::error::Error, "could not ring for a job: the relay will");
-    }
+    try_to_ring(&*gateway.upload.queue, &queued).await;
     let (parts, _) = request.into_parts();
     Ok(shown(StatusCode::ACCEPTED, &queued, &edge::mount(&parts), &HeaderMap::new()))
 }
