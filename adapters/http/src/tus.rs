@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use microserve_core::blob::ByteStream;
-use microserve_core::job::{Job, JobId, Parts, Status};
+use microserve_core::job::{Job, Parts};
 use microserve_core::upload::{Beginning, UploadError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -25,10 +25,10 @@ use tracing::Instrument;
 use crate::bearer::Caller;
 use crate::body::{self, RequestBody};
 use crate::conditional::format_date;
-use crate::edge;
 use crate::gateway::{Gateway, Shared};
 use crate::problem::{Code, Problem};
 use crate::upload::{content_length, stem};
+use crate::{edge, jobs};
 
 mod checksum;
 mod metadata;
@@ -173,11 +173,9 @@ type Id = Result<Path<String>, PathRejection>;
 
 /// The upload of this id, if it is the caller's.
 async fn owned(gateway: &Gateway, caller: &Caller, id: Id) -> Result<Job, Problem> {
-    let id: Option<JobId> = id.ok().and_then(|Path(text)| text.parse().ok());
-    let id = id.ok_or_else(|| Problem::new(Code::MalformedId, "an upload's id is 24 hexadecimal characters"))?;
-    let job = gateway.jobs.get(id).await?.filter(|job| job.owner == caller.id && job.parts.is_some());
-    let job = job.filter(|job| job.unfinished().is_some() || job.accepted_at.is_some());
-    job.filter(|job| job.status() != Status::Deleted).ok_or_else(Problem::not_found)
+    let job = jobs::owned(gateway, caller, id).await?;
+    let is_upload = job.parts.is_some() && (job.unfinished().is_some() || job.accepted_at.is_some());
+    if is_upload { Ok(job) } else { Err(Problem::not_found()) }
 }
 
 fn beginning(headers: &HeaderMap, caller: Caller) -> Result<Beginning, Problem> {
