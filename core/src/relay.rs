@@ -164,6 +164,7 @@ impl Relay {
     async fn retain(&self, job: &Job, now: Timestamp) -> Result<(), Trouble> {
         let p = &self.policy;
         let is_due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        // Nobody counts on the parts of what was cancelled.
         for fid in job.stored_parts() {
             self.videos.delete(fid).await?;
         }
