@@ -154,11 +154,10 @@ fn serve(shared: &Shared, client: &TcpStream, server: u16) {
     let (passed, broken) = (Mutex::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for (from, to, towards) in [(client, &server, Towards::Server), (&server, client, Towards::Client)] {
-            let mut pump = Pump { shared, from, to, towards, passed: &passed, tail: Vec::new() };
-            let broken = &broken;
+            let mut pump = Pump { shared, from, to, towards, passed: &passed, broken: &broken, tail: Vec::new() };
             scope.spawn(move || {
-                if pump.run(broken).is_err() {
-                    broken.store(true, Ordering::Relaxed);
+                if pump.run().is_err() {
+                    pump.broken.store(true, Ordering::Relaxed);
                     reset(pump.from);
                     reset(pump.to);
                 }
@@ -183,12 +182,14 @@ struct Pump<'a> {
     towards: Towards,
     /// Bytes in both directions since a [`Fault::CutAfter`] was set.
     passed: &'a Mutex<usize>,
+    /// Whether either direction was cut: nothing passes any more.
+    broken: &'a AtomicBool,
     /// The end of what has passed: bytes that are looked for may come in pieces.
     tail: Vec<u8>,
 }
 
 impl Pump<'_> {
-    fn run(&mut self, broken: &AtomicBool) -> Result<(), Broken> {
+    fn run(&mut self) -> Result<(), Broken> {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let read = self.from.read(&mut buffer);
@@ -197,7 +198,7 @@ impl Pump<'_> {
                 std::thread::sleep(TICK);
             }
             let fault = self.shared.fault();
-            if self.shared.is_over() || broken.load(Ordering::Relaxed) {
+            if self.shared.is_over() || self.broken.load(Ordering::Relaxed) {
                 return Err(Broken);
             }
             if fault == Some(Fault::HalfClose) && self.towards == Towards::Client {
@@ -245,6 +246,8 @@ impl Pump<'_> {
                     self.tail.drain(..keep);
                     return self.send(bytes);
                 };
+                // Before the bytes arrive: an answer to them must not get past the cut.
+                self.broken.store(true, Ordering::Relaxed);
                 let end = if *arrive { at + wanted.len() } else { at };
                 self.send(&bytes[..end.saturating_sub(before).min(bytes.len())])?;
                 Err(Broken)
