@@ -24,12 +24,13 @@ use microserve::core::memory::{MemoryAccounts, MemoryBlobs, MemoryJobs, MemoryMa
 use microserve::core::notify::Notify;
 use microserve::core::password::Passwords;
 use microserve::core::queue::QueueName;
+use microserve::core::quota::Quota;
 use microserve::core::relay::Relay;
 use microserve::core::upload::{Preflight, Upload};
 use microserve::core::watch::Watches;
 use microserve::core::worker::{Handler, Worker};
 use microserve::core::{Clock, Shutdown, SystemClock};
-use microserve::http::{Auth, Gateway, TokenKeys, Verifier};
+use microserve::http::{Auth, Gateway, Registration, TokenKeys, Verifier};
 use microserve::transcoder::NativeTranscoder;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -80,6 +81,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
         transcoder: transcoder.clone(),
         clock: clock.clone(),
         policy,
+        quota: Quota::default(),
         work_dir: std::env::temp_dir(),
     };
     let notify = Notify {
@@ -125,6 +127,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
             clock: clock.clone(),
             policy,
             max_bytes: 1 << 30,
+            quota: Quota::default(),
         },
         download: Download { jobs: jobs.clone(), mp3s },
         watches: Watches::new(jobs.clone(), shutdown, Watches::MOST),
@@ -134,6 +137,12 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
         policy,
         shutdown: shutdown.clone(),
     });
-    let auth = microserve::http::auth(Auth { login: Login::new(accounts, Passwords::new(1)?), keys, verifier, clock });
+    let auth = microserve::http::auth(Auth {
+        login: Login::new(accounts, Passwords::new(1)?, clock.clone()),
+        keys,
+        verifier,
+        registration: Registration::Closed,
+        clock,
+    });
     Ok(gateway.merge(auth))
 }

@@ -12,7 +12,7 @@ mod stores;
 
 pub use roles::{
     Auth, Compat, Connections, Converter, Converting, Gateway, Intake, Login, Mailing, Notifier, Peers, Process,
-    Retention, Serve,
+    Quotas, Registration, Retention, Serve,
 };
 pub use stores::{Accounts, Blobs, Data, Jobs, Mailer, Sandbox, SandboxMode, Stores, Transcoder};
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_core::open::SecretUrl;
 use microserve_core::{BoxError, Retryable, Shutdown};
 use tracing::{info, warn};
@@ -93,6 +93,18 @@ impl AuthStore for LateAccounts {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.store()?.delete(id).await
+    }
+
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
+        self.store()?.tally(name).await
+    }
+
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError> {
+        self.store()?.swap_tally(name, from, to).await
+    }
+
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
+        self.store()?.forget_tallies(before).await
     }
 
     async fn ping(&self) -> Result<(), AuthError> {

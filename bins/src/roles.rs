@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use jiff::Timestamp;
 use microserve_core::account::AuthStore;
 use microserve_core::blob::BlobStore;
 use microserve_core::clock::{Clock, SystemClock};
@@ -17,13 +18,16 @@ use microserve_core::mail::Mailer;
 use microserve_core::notify::Notify;
 use microserve_core::password::Passwords;
 use microserve_core::queue::{Queue, QueueName};
+use microserve_core::quota::Quota;
 use microserve_core::relay::Relay;
+use microserve_core::throttle::WINDOW;
 use microserve_core::transcode::Transcoder;
 use microserve_core::upload::{Preflight, Upload};
 use microserve_core::watch::Watches;
 use microserve_core::worker::{Handler, Worker};
 use microserve_core::{BoxError, Shutdown};
 use microserve_http::{Auth, Gateway, Verifier};
+use tracing::debug;
 
 use crate::config::{Compat, Data, Mailing, Peers};
 use crate::{config, keys};
@@ -58,26 +62,31 @@ impl Roles {
     /// Logins, with keys that are made if there are none; and who else can tell a token by them.
     pub(crate) fn auth(
         &self,
-        accounts: Arc<dyn AuthStore>,
+        accounts: &Arc<dyn AuthStore>,
         login: &config::Login,
         peers: Peers,
         data: &Data,
-    ) -> Result<(Router, Verifier), BoxError> {
+    ) -> Result<(Auth, Verifier), BoxError> {
         let folder = login.keys(data);
         let keys = keys::load_or_make(&folder, &*self.clock);
         let keys = Arc::new(keys.map_err(|err| format!("can't use the keys in {}: {err}", folder.display()))?);
+        let (kept, clock, stop) = (Arc::clone(&keys), Arc::clone(&self.clock), self.shutdown.clone());
+        self.shutdown.spawn(async move { keys::keep_fresh(&kept, &folder, &*clock, &stop).await });
         let mut passwords = Passwords::new(processors())?;
         if peers.compat == Some(Compat::Tutorial) {
             passwords = passwords.with_plain_text();
         }
-        let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(&accounts), Arc::clone(&self.clock));
+        let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(accounts), Arc::clone(&self.clock));
         let auth = Auth {
-            login: Login::new(accounts, passwords),
+            login: Login::new(Arc::clone(accounts), passwords, Arc::clone(&self.clock)),
             keys,
             verifier: verifier.clone(),
+            registration: login.registration.into(),
             clock: Arc::clone(&self.clock),
         };
-        Ok((microserve_http::auth(auth), verifier))
+        let (accounts, clock, stop) = (Arc::clone(accounts), Arc::clone(&self.clock), self.shutdown.clone());
+        self.shutdown.spawn(async move { forget_tallies(&*accounts, &*clock, &stop).await });
+        Ok((auth, verifier))
     }
 
     /// Uploads, jobs and downloads of those whom the verifier knows.
@@ -87,6 +96,7 @@ impl Roles {
         transcoder: Arc<dyn Transcoder>,
         verifier: Verifier,
         intake: config::Intake,
+        quota: Quota,
     ) -> Router {
         let probes = intake.probes.map_or_else(processors, usize::from);
         let Work { jobs, videos, mp3s, queue } = work.clone();
@@ -99,6 +109,7 @@ impl Roles {
                 clock: Arc::clone(&self.clock),
                 policy: self.policy,
                 max_bytes: intake.max_upload,
+                quota,
             },
             download: Download { jobs: Arc::clone(&jobs), mp3s },
             watches: Watches::new(Arc::clone(&jobs), &self.shutdown, intake.watchers),
@@ -119,6 +130,7 @@ impl Roles {
         work: &Work,
         transcoder: Arc<dyn Transcoder>,
         conversions: Option<u16>,
+        quota: Quota,
         data: &Data,
     ) -> Result<(), BoxError> {
         let work_dir = data.folder.join("work");
@@ -132,6 +144,7 @@ impl Roles {
             transcoder,
             clock: Arc::clone(&self.clock),
             policy: self.policy,
+            quota,
             work_dir,
         };
         let parallel = conversions.unwrap_or_else(|| u16::try_from(processors()).unwrap_or(u16::MAX));
@@ -169,6 +182,20 @@ impl Roles {
         let worker = Worker { queue, name, parallel, extend_every: EXTEND_EVERY, handler };
         let shutdown = self.shutdown.clone();
         self.shutdown.spawn(async move { worker.run(&shutdown).await });
+    }
+}
+
+/// Tallies that nothing was added to for longer than they count.
+async fn forget_tallies(accounts: &dyn AuthStore, clock: &dyn Clock, shutdown: &Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.stop().cancelled() => return,
+            () = tokio::time::sleep(WINDOW) => {}
+        }
+        let before = clock.now().checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
+        if let Err(err) = accounts.forget_tallies(before).await {
+            debug!(error = &err as &dyn std::error::Error, "could not forget old tallies");
+        }
     }
 }
 

@@ -88,10 +88,17 @@ impl Server {
         let work = stack.work();
 
         let roles = Roles::new(config.retention.policy(config.peers), shutdown);
-        let (auth, verifier) = roles.auth(Arc::clone(&stack.accounts), &config.login, config.peers, data)?;
-        let gateway = roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake);
-        serve(listener, gateway.merge(auth), config.connections.limits(), shutdown);
-        roles.converter(&work, Arc::clone(&stack.transcoder), config.converting.conversions, data)?;
+        let (auth, verifier) = roles.auth(&stack.accounts, &config.login, config.peers, data)?;
+        let gateway =
+            roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake, config.quotas.quota());
+        serve(listener, gateway.merge(microserve_http::auth(auth)), config.connections.limits(&[]), shutdown);
+        roles.converter(
+            &work,
+            Arc::clone(&stack.transcoder),
+            config.converting.conversions,
+            config.quotas.quota(),
+            data,
+        )?;
         roles.notifier(&work, Arc::clone(&stack.mailer), &config.mailing, config.mailing.public_url(address));
         roles.relay(&work);
 

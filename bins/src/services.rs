@@ -4,14 +4,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use microserve_core::{BoxError, Shutdown};
-use microserve_http::{AuthService, Verifier, login_elsewhere};
+use microserve_http::{AuthService, Verifier, accounts_elsewhere};
 
 use crate::config::{Auth, Blobs, Converter, Data, Gateway, Jobs, Notifier};
 use crate::process::{self, OpsPort, bind, serve};
 use crate::registry::Registry;
 use crate::roles::{Roles, Work};
 use crate::{late, open};
+
+/// The auth service is asked by gateways alone, and they say for whom.
+const EVERYBODY: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0)),
+];
 
 /// A running service.
 pub struct Service {
@@ -40,10 +47,11 @@ impl Service {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let accounts = late::accounts(registry, config.accounts.url(&config.data)?, shutdown).await?;
         let roles = Roles::new(config.peers.policy(), shutdown);
-        let (router, _) = roles.auth(Arc::clone(&accounts), &config.login, config.peers, &config.data)?;
+        let (auth, _) = roles.auth(&accounts, &config.login, config.peers, &config.data)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
-        serve(listener, router, config.connections.limits(), shutdown);
+        let router = microserve_http::auth_of_gateways(auth);
+        serve(listener, router, config.connections.limits(&EVERYBODY), shutdown);
         ops.checks.set(vec![process::accounts(&accounts)]);
         Ok(Self::new(Some(address), ops))
     }
@@ -59,12 +67,12 @@ impl Service {
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let roles = Roles::new(config.retention.policy(config.peers), shutdown);
         let verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
-        let gateway = roles.gateway(&work, transcoder, verifier, config.intake);
+        let gateway = roles.gateway(&work, transcoder, verifier, config.intake, config.quotas.quota());
         let (keeper, stopping) = (Arc::clone(&auth), shutdown.clone());
         shutdown.spawn(async move { keeper.keep_fresh(&stopping).await });
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
-        serve(listener, gateway.merge(login_elsewhere(Arc::clone(&auth))), config.connections.limits(), shutdown);
+        serve(listener, gateway.merge(accounts_elsewhere(Arc::clone(&auth))), config.connections.limits(&[]), shutdown);
         roles.relay(&work);
         let mut checks = process::work(&work);
         checks.push(process::auth(&auth));
@@ -81,7 +89,7 @@ impl Service {
         let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let roles = Roles::new(config.retention.policy(config.peers), shutdown);
-        roles.converter(&work, transcoder, config.converting.conversions, &config.data)?;
+        roles.converter(&work, transcoder, config.converting.conversions, config.quotas.quota(), &config.data)?;
         roles.relay(&work);
         ops.checks.set(process::work(&work));
         Ok(Self::new(None, ops))

@@ -83,11 +83,58 @@ pub trait AuthStore: Send + Sync {
     /// [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn delete(&self, id: AccountId) -> Result<(), AuthError>;
 
+    /// What is counted under a name. (Check: `tallies_are_swapped`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError>;
+
+    /// Puts `to` in the place of what is counted under a name, or nothing, if that is still `from`; says whether it was.
+    /// (Checks: `tallies_are_swapped`, `racing_swaps_have_one_winner`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError>;
+
+    /// Forgets the tallies whose last event was before a moment. (Check: `old_tallies_are_forgotten`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError>;
+
     /// Whether the store can be used right now. (Check: `ping_succeeds`.)
     ///
     /// # Errors
     /// [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn ping(&self) -> Result<(), AuthError>;
+}
+
+/// How often something has happened lately, such as logging in to an account with a wrong password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// How often.
+    pub count: u32,
+    /// When last, in whole milliseconds.
+    pub at: Timestamp,
+}
+
+/// What a [`Tally`] is kept under: 64 hexadecimal characters, a digest of what is counted. So nothing personal is kept,
+/// and names that strangers think up are all of one length.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TallyName(String);
+
+impl TallyName {
+    /// The name of what is counted: its kind, and which one it is.
+    #[must_use]
+    pub fn of(kind: &str, which: &str) -> Self {
+        Self(hex::encode(Sha256::digest(format!("microserve {kind} {which}"))))
+    }
+
+    /// The 64 characters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Somebody who may log in.
@@ -120,6 +167,11 @@ impl Email {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// An address that is nobody's (RFC 2606 §2), for what was somebody's.
+    pub(crate) fn nobody() -> Self {
+        Self("nobody@invalid".to_owned())
     }
 
     /// What two spellings of the same address have in common: everything in lower case.

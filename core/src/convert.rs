@@ -24,11 +24,14 @@ use crate::blob::{BlobError, BlobInfo, BlobMeta, BlobStore, Fid};
 use crate::clock::{Clock, since};
 use crate::job::{ChangeError, Job, JobId, JobStore, Output, Phase, Policy, State, change};
 use crate::queue::{Message, Queue, Settlement};
+use crate::quota::Quota;
 use crate::retry::Retryable;
 use crate::source::BlobSource;
 use crate::transcode::{Problem, TranscodeError, Transcoded, Transcoder};
 use crate::worker::Handler;
 
+/// When a job whose owner has enough of them converted is looked at again.
+const NEXT_LOOK: Duration = Duration::from_secs(2);
 /// How often a worker says how far it is, and hears whether it still has the job.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// What a job failed of when its attempt took the transcoder down: the codes of [`TranscodeError::is_crash`].
@@ -51,6 +54,8 @@ pub struct Convert {
     pub clock: Arc<dyn Clock>,
     /// The job's measures.
     pub policy: Policy,
+    /// What one account may have converted at the same time.
+    pub quota: Quota,
     /// Where an MP3 grows until it is stored.
     pub work_dir: PathBuf,
 }
@@ -65,6 +70,9 @@ impl Handler for Convert {
             Err(settlement) => return settlement,
         };
         let (now, policy) = (self.clock.now(), &self.policy);
+        if self.others_come_first(id).await {
+            return Settlement::Retry { after: NEXT_LOOK };
+        }
         match change(&*self.jobs, id, |job| job.claim(now, policy)).await {
             Ok(job) => self.run(job, kill).await,
             // Deleted meanwhile, done by somebody else, or in somebody's hands.
@@ -102,6 +110,15 @@ struct Shared {
 }
 
 impl Convert {
+    /// Whether enough of its owner's jobs are being converted. Workers that look at the same moment may each take one more.
+    async fn others_come_first(&self, id: JobId) -> bool {
+        let Some(most) = self.quota.converting else { return false };
+        let Ok(Some(job)) = self.jobs.get(id).await else { return false };
+        // The seconds of a day are not asked for.
+        let usage = self.jobs.usage(job.owner, Timestamp::MAX).await;
+        usage.is_ok_and(|usage| usage.converting >= most) && matches!(job.state, State::Queued { .. })
+    }
+
     async fn run(&self, job: Job, kill: &CancellationToken) -> Settlement {
         debug!(job.id = %job.id, attempt = job.attempt, "converting job {}", job.id);
         let end = match self.transcode(&job, kill).await {

@@ -29,7 +29,7 @@ mod store;
 
 pub use mail::MailState;
 pub use parts::{Part, Parts};
-pub use store::{ChangeError, JobError, JobStore, JobStoreExt, ListQuery, MOST_AT_ONCE, change};
+pub use store::{ChangeError, JobError, JobStore, JobStoreExt, ListQuery, MOST_AT_ONCE, change, delete_all};
 
 id!(
     /// Names a job.

@@ -38,6 +38,7 @@
 //! use microserve_core::job::{JobStore, Policy};
 //! use microserve_core::memory::{FakeTranscoder, MemoryBlobs, MemoryJobs, MemoryQueue};
 //! use microserve_core::queue::QueueName;
+//! use microserve_core::quota::Quota;
 //! use microserve_core::transcode::Options;
 //! use microserve_core::upload::{Incoming, Upload};
 //! use microserve_core::worker::Worker;
@@ -53,7 +54,7 @@
 //! wav.resize(44 + 88_200, 0);
 //! let upload = Upload {
 //!     jobs: jobs.clone(), videos: videos.clone(), queue: queue.clone(), preflight: None,
-//!     clock: clock.clone(), policy, max_bytes: 1 << 30,
+//!     clock: clock.clone(), policy, max_bytes: 1 << 30, quota: Quota::default(),
 //! };
 //! let anna = AccountId::random();
 //! let job = upload.upload(Incoming {
@@ -69,7 +70,8 @@
 //! // A worker converts.
 //! let convert = Convert {
 //!     jobs: jobs.clone(), videos, mp3s: mp3s.clone(), queue: queue.clone(),
-//!     transcoder: Arc::new(FakeTranscoder), clock, policy, work_dir: std::env::temp_dir(),
+//!     transcoder: Arc::new(FakeTranscoder), clock, policy,
+//!     quota: Quota::default(), work_dir: std::env::temp_dir(),
 //! };
 //! let worker = Worker {
 //!     queue, name: QueueName::VIDEO, parallel: 1,
@@ -118,10 +120,12 @@ pub mod notify;
 pub mod open;
 pub mod password;
 pub mod queue;
+pub mod quota;
 pub mod relay;
 pub mod retry;
 pub mod shutdown;
 pub mod source;
+pub mod throttle;
 pub mod transcode;
 pub mod upload;
 pub mod watch;

@@ -1,47 +1,78 @@
-//! Login: an address and a password become an account, or nothing that tells why not.
+//! Login: an address and a password become an account, or nothing that tells why not. And what people do about their own
+//! account: make one, change its password, leave.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tracing::{info, warn};
 
-use crate::account::{Account, AuthError, AuthStore, Email};
+use crate::account::{Account, AccountId, AuthError, AuthStore, Email};
+use crate::clock::Clock;
 use crate::password::{PasswordError, Passwords, Verdict};
 use crate::retry::{BoxError, Retryable};
+use crate::throttle::{Attempt, Refused, Throttle};
 
 /// Lets people in.
 #[derive(Clone)]
 pub struct Login {
     accounts: Arc<dyn AuthStore>,
     passwords: Passwords,
+    clock: Arc<dyn Clock>,
+    throttle: Throttle,
 }
 
 impl Login {
     /// Lets in whoever is in `accounts`.
     #[must_use]
-    pub fn new(accounts: Arc<dyn AuthStore>, passwords: Passwords) -> Self {
-        Self { accounts, passwords }
+    pub fn new(accounts: Arc<dyn AuthStore>, passwords: Passwords, clock: Arc<dyn Clock>) -> Self {
+        let throttle = Throttle::new(Arc::clone(&accounts));
+        Self { accounts, passwords, clock, throttle }
     }
 
-    /// Checks a name and password. Unknown names, wrong passwords and disabled accounts give the same answer after the
-    /// same time.
+    /// Checks a name and password that came from an address. Unknown names, wrong passwords and disabled accounts give the
+    /// same answer after the same time, and are slowed down alike ([`throttle`](crate::throttle)).
     ///
     /// # Errors
-    /// [`LoginError::Refused`]; [`LoginError::Busy`] and [`LoginError::Unavailable`]: try again;
-    /// [`LoginError::Internal`].
-    pub async fn login(&self, name: &str, password: SecretString) -> Result<Account, LoginError> {
-        let account = match name.parse::<Email>() {
-            Ok(email) => self.accounts.find(&email).await?,
-            Err(_) => None,
+    /// [`LoginError::Refused`]; [`LoginError::Throttled`], [`LoginError::Busy`] and [`LoginError::Unavailable`]: try
+    /// again; [`LoginError::Internal`].
+    pub async fn login(&self, name: &str, password: SecretString, from: Option<IpAddr>) -> Result<Account, LoginError> {
+        let email = name.parse::<Email>().ok();
+        let counted = email.as_ref().map_or_else(|| name.to_lowercase(), Email::canonical);
+        let attempt = self.throttle.begin(&counted, from, self.clock.now()).await?;
+        match self.check(email.as_ref(), password).await {
+            Ok(Some(account)) => {
+                self.throttle.succeeded(&attempt).await;
+                info!(target: "audit", { account.id = %account.id }, "logged in");
+                Ok(account)
+            }
+            Ok(None) => Err(self.refused(&attempt)),
+            Err(err) => {
+                self.throttle.unanswered(&attempt).await;
+                Err(err)
+            }
+        }
+    }
+
+    /// Who tries is not logged by name: people type passwords into the wrong field.
+    fn refused(&self, attempt: &Attempt) -> LoginError {
+        info!(target: "audit", { attempts.left = attempt.left }, "refused a login");
+        LoginError::Refused { left: attempt.left }
+    }
+
+    async fn check(&self, email: Option<&Email>, password: SecretString) -> Result<Option<Account>, LoginError> {
+        let account = match email {
+            Some(email) => self.accounts.find(email).await?,
+            None => None,
         };
         let verdict = self.passwords.verify(account.as_ref().map(|a| &a.password), password.clone()).await?;
-        let Some(account) = account.filter(|a| verdict != Verdict::Wrong && !a.disabled) else {
-            return Err(LoginError::Refused);
-        };
-        if verdict == Verdict::RightButWeak {
-            self.strengthen(&account, password).await;
+        let account = account.filter(|a| verdict != Verdict::Wrong && !a.disabled);
+        if let Some(account) = &account
+            && verdict == Verdict::RightButWeak
+        {
+            self.strengthen(account, password).await;
         }
-        info!(account.id = %account.id, "logged in");
         Ok(account)
     }
 
@@ -55,6 +86,42 @@ impl Login {
             warn!(account.id = %account.id, error = &*err as &dyn std::error::Error, "could not strengthen a password's hash");
         }
     }
+
+    /// Makes an account. If there is one of this address already, nothing is made, and that is not told: it takes as long,
+    /// and who may know finds out by logging in.
+    ///
+    /// # Errors
+    /// [`LoginError::Weak`]; [`LoginError::Busy`] and [`LoginError::Unavailable`]: try again; [`LoginError::Internal`].
+    pub async fn register(&self, email: Email, password: SecretString) -> Result<(), LoginError> {
+        let password = self.passwords.hash(password).await?;
+        let (id, now) = (AccountId::random(), self.clock.now());
+        let account =
+            Account { id, email, password, admin: false, disabled: false, created_at: now, password_changed_at: now };
+        match self.accounts.insert(&account).await {
+            Ok(()) => info!(target: "audit", { account.id = %id }, "registered"),
+            Err(AuthError::AlreadyExists) => info!(target: "audit", "refused to register an address again"),
+            Err(err) => return Err(err.into()),
+        }
+        Ok(())
+    }
+
+    /// Changes the password of an account whose owner knows the present one. Tokens from before are void then.
+    ///
+    /// # Errors
+    /// As [`login`](Self::login); [`LoginError::Weak`].
+    pub async fn change_password(
+        &self,
+        email: &Email,
+        current: SecretString,
+        new: SecretString,
+        from: Option<IpAddr>,
+    ) -> Result<(), LoginError> {
+        let account = self.login(email.as_str(), current, from).await?;
+        let hash = self.passwords.hash(new).await?;
+        self.accounts.set_password(account.id, &hash, self.clock.now()).await?;
+        info!(target: "audit", { account.id = %account.id }, "changed the password");
+        Ok(())
+    }
 }
 
 /// Why nobody was let in.
@@ -63,7 +130,19 @@ impl Login {
 pub enum LoginError {
     /// The name or the password is wrong.
     #[error("the e-mail address or the password is wrong")]
-    Refused,
+    Refused {
+        /// How many more attempts there are before one has to wait.
+        left: u32,
+    },
+    /// There were too many attempts.
+    #[error("too many attempts: wait {} s", .wait.as_secs())]
+    Throttled {
+        /// How long to wait before the next.
+        wait: Duration,
+    },
+    /// Nobody should have this password.
+    #[error("the password can't be used: {0}")]
+    Weak(&'static str),
     /// Too many logins at once.
     #[error("too many logins at once")]
     Busy,
@@ -85,7 +164,17 @@ impl From<PasswordError> for LoginError {
     fn from(err: PasswordError) -> Self {
         match err {
             PasswordError::Busy => Self::Busy,
+            PasswordError::Weak(why) => Self::Weak(why),
             other => Self::Internal(other.into()),
+        }
+    }
+}
+
+impl From<Refused> for LoginError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Wait(wait) => Self::Throttled { wait },
+            Refused::Store(err) => err.into(),
         }
     }
 }

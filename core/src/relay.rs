@@ -12,6 +12,7 @@ use crate::blob::{BlobError, BlobStore, Fid};
 use crate::clock::{Clock, since};
 use crate::job::{ChangeError, Job, JobError, JobStore, MailState, NotPossible, Output, Policy, State, change};
 use crate::queue::Queue;
+use crate::quota::DAY;
 use crate::retry::BoxError;
 use crate::shutdown::Shutdown;
 
@@ -152,6 +153,12 @@ impl Relay {
         }
         if let Some(output) = &job.output {
             self.mp3s.delete(&output.fid).await?;
+        }
+        let (now, p) = (self.clock.now(), &self.policy);
+        // What was converted within a day counts on, whether it is kept or not.
+        if job.seconds() > 0.0 && since(now, job.created_at) < DAY {
+            self.step(&job, |job| job.bury(now, p)).await?;
+            return Ok(());
         }
         match self.jobs.remove(&job).await {
             Ok(()) | Err(JobError::Conflict) => Ok(()),

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::idempotency::IdempotencyKey;
 use crate::job::{ChangeError, Job, JobError, JobId, JobStore, NotPossible, Policy, change};
 use crate::queue::Queue;
+use crate::quota::{DAY, Exceeded, Quota};
 use crate::retry::{BoxError, Retryable};
 use crate::transcode::{Options, Problem};
 
@@ -45,6 +46,8 @@ pub struct Upload {
     pub policy: Policy,
     /// The largest video, in bytes.
     pub max_bytes: u64,
+    /// The most that one account may take up.
+    pub quota: Quota,
 }
 
 /// A video on its way in.
@@ -92,7 +95,10 @@ impl Upload {
             Ok(()) => {}
         }
         let meta = BlobMeta { job: job.id, content_type, filename: job.filename.clone() };
-        let outcome = self.store(&job, meta, body).await;
+        let outcome = match self.left(owner, now).await {
+            Ok(left) => self.store(&job, meta, body, left).await,
+            Err(err) => Err(err),
+        };
         match &outcome {
             // Whether the job was accepted is not known: it must not be cleaned away. The relay finds out.
             Ok(_) | Err(UploadError::Unknown(_)) => {}
@@ -122,14 +128,28 @@ impl Upload {
         Ok(None)
     }
 
-    async fn store(&self, job: &Job, meta: BlobMeta, body: ByteStream<'_>) -> Result<Job, UploadError> {
+    /// How many bytes its owner has left, with all that has been begun.
+    async fn left(&self, owner: AccountId, now: Timestamp) -> Result<u64, UploadError> {
+        if !self.quota.limits_uploads() {
+            return Ok(u64::MAX);
+        }
+        let usage = self.jobs.usage(owner, now.checked_sub(DAY).unwrap_or(Timestamp::MIN)).await?;
+        self.quota.check(&usage).map_err(UploadError::Quota)?;
+        Ok(self.quota.bytes.map_or(u64::MAX, |limit| limit.saturating_sub(usage.bytes)))
+    }
+
+    async fn store(&self, job: &Job, meta: BlobMeta, body: ByteStream<'_>, left: u64) -> Result<Job, UploadError> {
         let received = AtomicU64::new(0);
-        let limited = limit(self.glanced(body, None).await?, self.max_bytes, &received);
+        let limited = limit(self.glanced(body, None).await?, self.max_bytes.min(left), &received);
         let put = self.videos.put(&job.video, meta, limited);
         let info = match self.keeping_alive(job, put).await? {
             Ok(info) => info,
             Err(BlobError::Body(_)) if received.load(Ordering::Relaxed) > self.max_bytes => {
                 return Err(UploadError::TooLarge { limit: self.max_bytes });
+            }
+            Err(BlobError::Body(_)) if received.load(Ordering::Relaxed) > left => {
+                let limit = self.quota.bytes.unwrap_or(left);
+                return Err(UploadError::Quota(Exceeded::Bytes { limit }));
             }
             Err(err) => return Err(err.into()),
         };
@@ -230,6 +250,9 @@ pub enum UploadError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// The account takes up too much with it.
+    #[error(transparent)]
+    Quota(Exceeded),
     /// What was sent can't be converted.
     #[error("the file can't be converted: {}", .0.detail)]
     Unusable(Problem),

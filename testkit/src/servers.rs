@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 pub mod mariadb;
 pub mod mongodb;
@@ -45,6 +46,23 @@ impl Guarded {
     fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.child.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {name} failed");
+    }
+
+    /// Stops all its threads, and waits until they have stopped: a busy machine takes its time.
+    fn freeze(&self) {
+        self.signal("-STOP");
+        let threads = format!("/proc/{}/task", self.child.id());
+        let has_stopped = |thread: std::io::Result<std::fs::DirEntry>| {
+            let stat = thread.and_then(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            // proc_pid_stat(5): the state follows the name, which may hold anything, in parentheses.
+            stat.map_or(true, |stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')))
+        };
+        let all_have = || std::fs::read_dir(&threads).is_ok_and(|mut threads| threads.all(has_stopped));
+        let begun = Instant::now();
+        while !all_have() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the server does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// `kill -9`, until it is gone.

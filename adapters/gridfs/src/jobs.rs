@@ -3,10 +3,13 @@
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery};
+use microserve_core::account::AccountId;
+use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, Status};
+use microserve_core::quota::Usage;
 use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{self, Bson, DateTime, Document, doc};
+use serde::Deserialize;
 use tracing::error;
 
 use crate::error::{Failure, PATIENCE, within};
@@ -15,7 +18,8 @@ use crate::mongo::{Mongo, make_index};
 /// Jobs in the collection `jobs` of the database `microserve`.
 ///
 /// ```text
-/// { _id: ObjectId, version: 3, owner: "…", status: "queued", created_at: Date, due_at: Date or null, job: { … } }
+/// { _id: ObjectId, version: 3, owner: "…", status: "queued", created_at: Date, due_at: Date or null, bytes: 81526, seconds: 12.5,
+///   job: { … } }
 /// ```
 ///
 /// `job` is all of it; what stands beside it is for looking it up.
@@ -30,6 +34,7 @@ impl MongoJobs {
         make_index(&jobs, doc! { "owner": 1, "created_at": -1, "_id": -1, "status": 1 }, false).await?;
         make_index(&jobs, doc! { "created_at": -1, "_id": -1, "status": 1 }, false).await?;
         make_index(&jobs, doc! { "due_at": 1, "_id": 1 }, false).await?;
+        make_index(&jobs, doc! { "status": 1, "created_at": -1, "_id": -1 }, false).await?;
         Ok(Self { jobs })
     }
 
@@ -86,6 +91,20 @@ impl JobStore for MongoJobs {
         Ok(self.page(filter, sort, limit).await?)
     }
 
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError> {
+        let sum = async { self.jobs.aggregate(summed(owner, since)).await?.try_collect::<Vec<_>>().await };
+        let mut usage = Usage::default();
+        for row in within(2 * PATIENCE, sum).await? {
+            let row: Row = bson::deserialize_from_document(row).map_err(Failure::from)?;
+            usage.add(row.status, row.jobs, row.with_files, row.bytes, row.seconds);
+        }
+        Ok(usage)
+    }
+
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
+        Ok(within(PATIENCE, self.jobs.count_documents(waiting(moment))).await?)
+    }
+
     async fn ping(&self) -> Result<(), JobError> {
         // Also when there are none.
         within(PATIENCE, self.jobs.find_one(doc! {}).projection(doc! { "_id": 1 })).await?;
@@ -108,6 +127,33 @@ fn listed(query: &ListQuery) -> (Document, Document) {
             .insert("$or", [doc! { "created_at": { "$lt": created_at } }, doc! { "_id": { "$lt": key(id) } }].to_vec());
     }
     (filter, doc! { "created_at": -1, "_id": -1 })
+}
+
+/// What an owner's jobs of one status come to.
+#[derive(Deserialize)]
+struct Row {
+    #[serde(rename = "_id")]
+    status: Status,
+    jobs: u64,
+    with_files: u64,
+    bytes: u64,
+    seconds: f64,
+}
+
+fn summed(owner: AccountId, since: Timestamp) -> [Document; 2] {
+    let if_ = |condition: Document, then: Bson| doc! { "$sum": { "$cond": [condition, then, 0] } };
+    let group = doc! {
+        "_id": "$status",
+        "jobs": { "$sum": 1 },
+        "with_files": if_(doc! { "$gt": ["$bytes", 0] }, Bson::Int32(1)),
+        "bytes": { "$sum": "$bytes" },
+        "seconds": if_(doc! { "$gte": ["$created_at", date(since)] }, Bson::from("$seconds")),
+    };
+    [doc! { "$match": { "owner": owner.to_string() } }, doc! { "$group": group }]
+}
+
+fn waiting(moment: Timestamp) -> Document {
+    doc! { "status": "queued", "created_at": { "$lt": date(moment) } }
 }
 
 fn any_of(ids: &[JobId]) -> Document {
@@ -142,6 +188,8 @@ fn document(job: &Job) -> Result<Document, Failure> {
         "status": job.status().as_str(),
         "created_at": date(job.created_at),
         "due_at": job.due_at.map(date),
+        "bytes": i64::try_from(job.bytes()).unwrap_or(i64::MAX),
+        "seconds": job.seconds(),
         "job": bson::serialize_to_bson(job)?,
     })
 }
@@ -159,9 +207,8 @@ fn readable(document: Document) -> Option<Job> {
 
 #[cfg(test)]
 mod tests {
-    use microserve_core::account::AccountId;
     use microserve_core::clock::{Clock, SystemClock};
-    use microserve_core::job::{Policy, Status};
+    use microserve_core::job::Policy;
     use microserve_core::transcode::Options;
     use microserve_testkit::servers::mongodb::Server;
 
@@ -184,6 +231,8 @@ mod tests {
         let after = Some((SystemClock.now(), JobId::random()));
         let lists = [(None, None), (None, after), (Some(Status::Done), None), (Some(Status::Failed), after)];
         let mut queries = vec![overdue(SystemClock.now()), (doc! { "_id": key(JobId::random()) }, doc! {})];
+        queries.push((waiting(SystemClock.now()), doc! {}));
+        queries.push((summed(owner, SystemClock.now())[0].get_document("$match").unwrap().clone(), doc! {}));
         queries.push((any_of(&[JobId::random(), JobId::random()]), doc! {}));
         for owner in [Some(owner), None] {
             queries.extend(lists.map(|(status, after)| listed(&ListQuery { owner, status, after, limit: 9 })));

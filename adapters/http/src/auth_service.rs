@@ -1,4 +1,4 @@
-//! The auth service, seen from a gateway: its keys, its word on accounts, and its `/login`, passed on.
+//! The auth service, seen from a gateway: its keys, its word on accounts, and what people say to it, passed on.
 //!
 //! The keys are fetched once, again every five minutes, and when a token names one that is not among them. Nobody is
 //! asked for a request whose token was seen within 30 s.
@@ -10,10 +10,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request as Asked, State};
 use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{post, put};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -31,8 +31,10 @@ use tracing::{info, warn};
 use url::Url;
 
 use crate::bearer::{Issuer, Unverified};
+use crate::client_address::{ClientAddress, X_FORWARDED_FOR};
 use crate::edge::with_edge;
-use crate::problem::Problem;
+use crate::json;
+use crate::problem::{Code, Problem};
 use crate::token::{Claims, PublicKeys, TokenError};
 
 /// The keys are fetched again this often.
@@ -46,10 +48,17 @@ const PATIENCE: Duration = Duration::from_secs(7);
 /// Longer answers are not the auth service's (bytes).
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// What the auth service is told of a login's headers, and what the client is told of the answer's.
-static ASKED: [HeaderName; 3] = [header::AUTHORIZATION, header::ACCEPT, HeaderName::from_static("x-request-id")];
-static ANSWERED: [HeaderName; 4] =
-    [header::CONTENT_TYPE, header::CACHE_CONTROL, header::WWW_AUTHENTICATE, header::RETRY_AFTER];
+/// What the auth service is told of a request's headers, and what the client is told of the answer's.
+static ASKED: [HeaderName; 4] =
+    [header::AUTHORIZATION, header::ACCEPT, header::CONTENT_TYPE, HeaderName::from_static("x-request-id")];
+static ANSWERED: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::WWW_AUTHENTICATE,
+    header::RETRY_AFTER,
+    HeaderName::from_static("ratelimit"),
+    HeaderName::from_static("ratelimit-policy"),
+];
 
 /// An auth service elsewhere.
 pub struct AuthService {
@@ -130,7 +139,7 @@ impl AuthService {
     }
 
     async fn fetch_keys(&self) -> Result<(), BoxError> {
-        let (status, _, body) = self.call(Method::GET, ".well-known/jwks.json", HeaderMap::new()).await?;
+        let (status, _, body) = self.call(Method::GET, ".well-known/jwks.json", HeaderMap::new(), Bytes::new()).await?;
         if status != StatusCode::OK {
             return Err(format!("asked for its keys, the auth service answered {status}").into());
         }
@@ -159,10 +168,11 @@ impl AuthService {
         method: Method,
         path: &str,
         headers: HeaderMap,
+        body: Bytes,
     ) -> Result<(StatusCode, HeaderMap, Bytes), BoxError> {
         let mut url = self.base.clone();
         url.path_segments_mut().map_err(|()| "not a base")?.pop_if_empty().extend(path.split('/'));
-        let mut request = Request::new(Full::default());
+        let mut request = Request::new(Full::new(body));
         (*request.method_mut(), *request.uri_mut()) = (method, Uri::try_from(url.as_str())?);
         *request.headers_mut() = headers;
         let answer = async {
@@ -212,25 +222,52 @@ impl Issuer for AuthService {
     }
 
     async fn is_welcome(&self, token: &str, _claims: &Claims) -> Result<bool, BoxError> {
-        let bearer = HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse()?)]);
-        match self.call(Method::POST, "validate", bearer).await? {
+        match self.call(Method::POST, "validate", bearer(token)?, Bytes::new()).await? {
             (StatusCode::OK, ..) => Ok(true),
             (StatusCode::UNAUTHORIZED, ..) => Ok(false),
             (status, ..) => Err(format!("asked about a token, the auth service answered {status}").into()),
         }
     }
+
+    async fn remove(&self, token: &str, _claims: &Claims) -> Result<(), BoxError> {
+        match self.call(Method::DELETE, "account", bearer(token)?, Bytes::new()).await? {
+            // It was removed already, and our token with it.
+            (StatusCode::NO_CONTENT | StatusCode::UNAUTHORIZED, ..) => Ok(()),
+            (status, ..) => Err(format!("asked to remove an account, the auth service answered {status}").into()),
+        }
+    }
 }
 
-/// `POST /login`, passed on to an auth service: its answer is the client's.
-pub fn login_elsewhere(auth: Arc<AuthService>) -> Router {
-    with_edge(Router::new().route("/login", post(login)).with_state(auth))
+fn bearer(token: &str) -> Result<HeaderMap, BoxError> {
+    Ok(HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse()?)]))
 }
 
-async fn login(State(auth): State<Arc<AuthService>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let asked = picked(&headers, &ASKED);
-    let (status, headers, body) = auth.call(Method::POST, "login", asked).await.map_err(Problem::unavailable)?;
-    if !matches!(status.as_u16(), 200 | 400..=499 | 503) {
-        return Err(Problem::unavailable(format!("asked to log in, the auth service answered {status}")));
+/// `POST /login`, `POST /register` and `PUT /me/password`, passed on to an auth service: its answer is the client's.
+pub fn accounts_elsewhere(auth: Arc<AuthService>) -> Router {
+    let router = Router::new()
+        .route("/login", post(pass_on))
+        .route("/register", post(pass_on))
+        .route("/me/password", put(pass_on));
+    with_edge(router.with_state(auth))
+}
+
+async fn pass_on(
+    State(auth): State<Arc<AuthService>>,
+    client: ClientAddress,
+    request: Asked,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let body = tokio::time::timeout(PATIENCE, json::small(body)).await;
+    let body = body.map_err(|_| Problem::new(Code::TooSlow, "the body came too slowly"))??;
+    let mut asked = picked(&parts.headers, &ASKED);
+    if let Some(address) = client.0.and_then(|address| address.to_string().parse().ok()) {
+        asked.insert(X_FORWARDED_FOR.clone(), address);
+    }
+    let path = parts.uri.path().trim_start_matches('/');
+    let answer = auth.call(parts.method.clone(), path, asked, body).await;
+    let (status, headers, body) = answer.map_err(Problem::unavailable)?;
+    if !matches!(status.as_u16(), 200..=204 | 400..=499 | 503) {
+        return Err(Problem::unavailable(format!("asked for {path}, the auth service answered {status}")));
     }
     let mut response = Response::new(Body::from(body));
     (*response.status_mut(), *response.headers_mut()) = (status, picked(&headers, &ANSWERED));

@@ -12,7 +12,7 @@ use microserve_core::BoxError;
 use microserve_core::account::{AccountId, AuthStore, Email};
 use microserve_core::clock::{Clock, since};
 use moka::future::Cache;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::auth_service::AuthService;
 use crate::basic;
@@ -50,6 +50,9 @@ pub(crate) trait Issuer: Send + Sync {
 
     /// Whether the account that a token was given to still exists, is not disabled, and has had the same password since.
     async fn is_welcome(&self, token: &str, claims: &Claims) -> Result<bool, BoxError>;
+
+    /// Removes the account that a token was given to.
+    async fn remove(&self, token: &str, claims: &Claims) -> Result<(), BoxError>;
 }
 
 /// Why a token could not be verified.
@@ -72,6 +75,7 @@ struct Known {
 pub(crate) struct Caller {
     pub(crate) id: AccountId,
     pub(crate) email: Email,
+    pub(crate) admin: bool,
 }
 
 impl Verifier {
@@ -96,7 +100,7 @@ impl Verifier {
     pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let claims = self.claims(headers).await?;
         let email = claims.username.parse().map_err(|_| Problem::invalid_token())?;
-        Ok(Caller { id: claims.sub, email })
+        Ok(Caller { id: claims.sub, email, admin: claims.admin })
     }
 
     /// What the request's token says, if it is good and its account is welcome.
@@ -110,9 +114,18 @@ impl Verifier {
         if self.is_welcome(token, &claims).await { Ok(claims) } else { Err(Problem::invalid_token()) }
     }
 
+    /// Removes the account of the request's token. The token is good for no more than [`FRESH`] then.
+    pub(crate) async fn remove_account(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let claims = self.claims(headers).await?;
+        let token = basic::scheme(headers, "bearer").ok_or_else(Problem::invalid_token)?;
+        self.issuer.remove(token, &claims).await.map_err(Problem::unavailable)?;
+        info!(target: "audit", { account.id = %claims.sub }, "removed the account");
+        self.known.invalidate(&name(token)).await;
+        Ok(())
+    }
+
     async fn is_welcome(&self, token: &str, claims: &Claims) -> bool {
-        let mut name = [0; 32];
-        name.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+        let name = name(token);
         let (now, remembered) = (self.clock.now(), self.known.get(&name).await);
         if let Some(known) = remembered.filter(|known| since(now, known.asked_at) < FRESH) {
             return known.welcome;
@@ -130,6 +143,13 @@ impl Verifier {
     }
 }
 
+/// What is remembered of a token: not the token itself.
+fn name(token: &str) -> [u8; 32] {
+    let mut name = [0; 32];
+    name.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, token.as_bytes()).as_ref());
+    name
+}
+
 /// This process signs, and asks the account store.
 struct OwnKeys {
     keys: Arc<TokenKeys>,
@@ -139,12 +159,16 @@ struct OwnKeys {
 #[async_trait]
 impl Issuer for OwnKeys {
     async fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Unverified> {
-        self.keys.public().verify(token, now).map_err(|_| Unverified::Invalid)
+        self.keys.pairs().public().verify(token, now).map_err(|_| Unverified::Invalid)
     }
 
     async fn is_welcome(&self, _token: &str, claims: &Claims) -> Result<bool, BoxError> {
         let account = self.accounts.get(claims.sub).await?;
         Ok(account.is_some_and(|account| !account.disabled && !claims.issued_before(account.password_changed_at)))
+    }
+
+    async fn remove(&self, _token: &str, claims: &Claims) -> Result<(), BoxError> {
+        Ok(self.accounts.delete(claims.sub).await?)
     }
 }
 

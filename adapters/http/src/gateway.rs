@@ -17,7 +17,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::bearer::Verifier;
 use crate::edge::with_edge;
-use crate::{download, events, jobs, tus, upload};
+use crate::{download, events, jobs, me, tus, upload};
 
 /// A store that takes longer to find a job or an MP3 is taken for one that can't be reached.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -45,7 +45,7 @@ pub struct Gateway {
 pub(crate) type Shared = Arc<Gateway>;
 
 /// `POST /upload`, `PUT /upload/{name}`, `/files` as tus 1.0.0 has it, `GET /jobs`, `GET` and `DELETE /jobs/{id}`,
-/// `GET /jobs/{id}/events`, `POST /jobs/{id}/retry`, `GET` and `HEAD /download`.
+/// `GET /jobs/{id}/events`, `POST /jobs/{id}/retry`, `GET` and `HEAD /download`, `GET` and `DELETE /me`.
 pub fn gateway(gateway: Gateway) -> Router {
     let patient = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE);
     let files = Router::new()
@@ -56,6 +56,7 @@ pub fn gateway(gateway: Gateway) -> Router {
         )
         .layer(from_fn(tus::protocol));
     let router = Router::new()
+        .route("/me", get(me::show).delete(me::remove))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", delete(jobs::remove))
         .route("/jobs/{id}/retry", post(jobs::retry))

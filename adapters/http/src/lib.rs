@@ -2,8 +2,9 @@
 //!
 //! | call | module |
 //! |---|---|
-//! | `POST /login`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
-//! | `POST /login` of a gateway without accounts | `auth_service` |
+//! | `POST /login`, `POST /register`, `PUT /me/password`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
+//! | the first three of a gateway without accounts | `auth_service` |
+//! | `GET /me`, `DELETE /me` | `me` |
 //! | `POST /upload`, `PUT /upload/{name}` | `upload`, with `multipart`, `filename`, `body` and `idempotency` |
 //! | `/files`, resumable uploads | `tus` |
 //! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}`, `POST /jobs/{id}/retry` | `jobs`, with `prefer` |
@@ -21,6 +22,7 @@ mod auth_service;
 mod basic;
 mod bearer;
 mod body;
+mod client_address;
 mod conditional;
 mod download;
 mod ed25519;
@@ -30,7 +32,9 @@ mod filename;
 mod gateway;
 mod idempotency;
 mod jobs;
+mod json;
 mod login;
+mod me;
 mod multipart;
 mod ops;
 mod prefer;
@@ -43,10 +47,10 @@ mod token;
 mod tus;
 mod upload;
 
-pub use auth_service::{AuthService, AuthServiceError, login_elsewhere};
+pub use auth_service::{AuthService, AuthServiceError, accounts_elsewhere};
 pub use bearer::Verifier;
 pub use gateway::{Gateway, gateway};
-pub use login::{Auth, auth};
+pub use login::{Auth, Registration, auth, auth_of_gateways};
 pub use ops::{Check, Checks, Ops, ops};
 pub use problem::Code;
 pub use serve::{Limits, serve};

@@ -14,6 +14,8 @@ use microserve_core::BoxError;
 use microserve_core::download::DownloadError;
 use microserve_core::job::{ChangeError, JobError};
 use microserve_core::login::LoginError;
+use microserve_core::quota::Exceeded;
+use microserve_core::throttle::{FREE_PER_ACCOUNT, WINDOW};
 use microserve_core::transcode::InvalidOption;
 use microserve_core::upload::UploadError;
 use microserve_core::watch::TooManyWatchers;
@@ -21,6 +23,9 @@ use serde::Serialize;
 
 /// What a client is told to wait when something is down or busy.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+pub(crate) static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(crate) static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:ident, $title:literal;)+) => {
@@ -76,6 +81,8 @@ codes! {
     MalformedId = "malformed_id", BAD_REQUEST, "Malformed id";
     /// A query parameter can't be understood.
     InvalidParameter = "invalid_parameter", BAD_REQUEST, "Invalid query parameter";
+    /// The body is not the JSON that is expected.
+    MalformedBody = "malformed_body", BAD_REQUEST, "Malformed body";
     /// The multipart body broke off or is not well-formed.
     MalformedMultipart = "malformed_multipart", BAD_REQUEST, "Malformed multipart body";
     /// The body broke off before its end.
@@ -88,6 +95,10 @@ codes! {
     SeveralFiles = "several_files", BAD_REQUEST, "More than one file part";
     /// There are no credentials, or they are wrong.
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED, "Invalid credentials";
+    /// Nobody can make an account here by themselves.
+    RegistrationClosed = "registration_closed", FORBIDDEN, "Registration is closed";
+    /// The invitation is not, or no longer, good, or it is somebody else's.
+    InvalidInvitation = "invalid_invitation", FORBIDDEN, "Invalid invitation";
     /// There is no token, or it is not (or no longer) valid.
     InvalidToken = "invalid_token", UNAUTHORIZED, "Invalid token";
     /// There is no such thing, or it is somebody else's.
@@ -140,8 +151,18 @@ codes! {
     KeyReused = "key_reused", UNPROCESSABLE_ENTITY, "Key used for another request";
     /// The file part has no bytes.
     EmptyFile = "empty_file", UNPROCESSABLE_ENTITY, "Empty file";
+    /// Nobody should have this password.
+    WeakPassword = "weak_password", UNPROCESSABLE_ENTITY, "Weak password";
     /// The audio is longer than the limit.
     TooLong = "too_long", UNPROCESSABLE_ENTITY, "Audio too long";
+    /// There were too many attempts.
+    Throttled = "throttled", TOO_MANY_REQUESTS, "Too many attempts";
+    /// The account has too many unfinished jobs.
+    TooManyJobs = "too_many_jobs", TOO_MANY_REQUESTS, "Too many unfinished jobs";
+    /// The account has had as much converted within a day as it may.
+    DailyQuota = "daily_quota", TOO_MANY_REQUESTS, "Daily quota used up";
+    /// The account's files take up as much as they may.
+    StorageQuota = "storage_quota", INSUFFICIENT_STORAGE, "Storage quota used up";
     /// Something is broken.
     Internal = "internal", INTERNAL_SERVER_ERROR, "Internal error";
     /// There is too much to do right now.
@@ -313,6 +334,7 @@ impl From<UploadError> for Problem {
                 Self::new(Code::OffsetMismatch, "the upload is not where this goes on: ask by HEAD where it is")
             }
             UploadError::Cancelled => Self::new(Code::Cancelled, "the job was cancelled during its upload"),
+            UploadError::Quota(exceeded) => Self::over(&exceeded),
             UploadError::Full(cause) => {
                 Self::new(Code::Full, "there is no room left for uploads; try again later").because(cause).later()
             }
@@ -322,6 +344,20 @@ impl From<UploadError> for Problem {
                 Self::new(Code::Unavailable, detail).because(cause).later()
             }
             err => Self::internal(err),
+        }
+    }
+}
+
+impl Problem {
+    fn over(exceeded: &Exceeded) -> Self {
+        let detail = exceeded.to_string();
+        match exceeded {
+            Exceeded::Unfinished { .. } => Self::new(Code::TooManyJobs, detail).later(),
+            Exceeded::Hours { .. } => {
+                // Some of it was more than an hour ago by then.
+                Self::new(Code::DailyQuota, detail).header(header::RETRY_AFTER, HeaderValue::from(3600))
+            }
+            _ => Self::new(Code::StorageQuota, detail),
         }
     }
 }
@@ -355,7 +391,16 @@ impl Problem {
 impl From<LoginError> for Problem {
     fn from(err: LoginError) -> Self {
         match err {
-            LoginError::Refused => Self::invalid_credentials(),
+            LoginError::Refused { left } => Self::invalid_credentials().limited(left, WINDOW),
+            LoginError::Throttled { wait } => {
+                // A moment more than what is left of the second.
+                let seconds = wait.as_secs() + 1;
+                let detail = format!("too many attempts to log in; the next is looked at in {seconds} s");
+                Self::new(Code::Throttled, detail)
+                    .header(header::RETRY_AFTER, HeaderValue::from(seconds))
+                    .limited(0, Duration::from_secs(seconds))
+            }
+            LoginError::Weak(why) => Self::new(Code::WeakPassword, format!("the password can't be used: {why}")),
             LoginError::Busy => Self::new(Code::Busy, "too many logins at once; try again").later(),
             LoginError::Unavailable(cause) => Self::unavailable(cause),
             err => Self::internal(err),
@@ -364,6 +409,15 @@ impl From<LoginError> for Problem {
 }
 
 impl Problem {
+    /// How many more logins there are, and after how long there are all of them again
+    /// (draft-ietf-httpapi-ratelimit-headers-10).
+    fn limited(self, left: u32, reset: Duration) -> Self {
+        let policy = format!("\"login\";q={FREE_PER_ACCOUNT};w={}", WINDOW.as_secs());
+        let now = format!("\"login\";r={left};t={}", reset.as_secs());
+        let (Ok(policy), Ok(now)) = (HeaderValue::try_from(policy), HeaderValue::try_from(now)) else { return self };
+        self.header(RATELIMIT_POLICY.clone(), policy).header(RATELIMIT.clone(), now)
+    }
+
     /// RFC 7617 §2.1: names the scheme, and that it is UTF-8.
     pub(crate) fn invalid_credentials() -> Self {
         let challenge = HeaderValue::from_static("Basic realm=\"microserve\", charset=\"UTF-8\"");

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -21,20 +21,23 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use ipnet::IpNet;
 use microserve_core::Shutdown;
+use microserve_core::throttle::network;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::client_address::ClientAddress;
 use crate::stream::Connection;
 
 /// After an error that is not one connection's, such as running out of file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What connections may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What connections may take, and whom they are believed to come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at a time; more of them wait in the listener's queue. 512.
     pub connections: usize,
@@ -53,6 +56,8 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Requests at a time on one HTTP/2 connection. 32.
     pub streams: u32,
+    /// Networks of proxies whose `X-Forwarded-For` is believed. None.
+    pub proxies: Arc<[IpNet]>,
 }
 
 impl Default for Limits {
@@ -66,6 +71,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             streams: 32,
+            proxies: Arc::default(),
         }
     }
 }
@@ -91,7 +97,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
             debug!("too many connections from one address");
             continue;
         };
-        let client = Client { router: router.clone(), builder: builder.clone(), limits, shutdown: shutdown.clone() };
+        let (router, builder, limits) = (router.clone(), builder.clone(), limits.clone());
+        let client = Client { router, builder, limits, peer: address, shutdown: shutdown.clone() };
         shutdown.spawn(async move {
             client.serve(tcp).await;
             drop((place, permit));
@@ -162,17 +169,21 @@ struct Client {
     router: Router,
     builder: Builder<Tasks>,
     limits: Limits,
+    peer: IpAddr,
     shutdown: Shutdown,
 }
 
 impl Client {
     async fn serve(self, tcp: TcpStream) {
         let _ = tcp.set_nodelay(true);
-        let Self { router, builder, limits, shutdown } = self;
+        let Self { router, builder, limits, peer, shutdown } = self;
         let (running, watched) = watch::channel(0);
         let running = Arc::new(running);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let proxies = Arc::clone(&limits.proxies);
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (router, running) = (router.clone(), Running::new(&running));
+            let client = ClientAddress::of(peer, request.headers(), &proxies);
+            request.extensions_mut().insert(client);
             async move {
                 let response = router.oneshot(request.map(Body::new)).await?;
                 Ok::<_, Infallible>(response.map(|body| Watched { body, _running: running }))
@@ -180,7 +191,7 @@ impl Client {
         });
         let io = TokioIo::new(Connection::new(tcp, limits.write_timeout));
         let mut connection = pin!(builder.serve_connection(io, service));
-        let mut idle = pin!(idle(watched, limits));
+        let mut idle = pin!(idle(watched, limits.header_timeout, limits.idle_timeout));
         let mut stopping = false;
         loop {
             tokio::select! {
@@ -203,8 +214,8 @@ impl Client {
 
 /// Returns when no request has run for too long. The first has to come within the time for headers: before it, nothing
 /// is known of the client, not even which HTTP it speaks, and hyper's own timer does not run.
-async fn idle(mut running: watch::Receiver<usize>, limits: Limits) {
-    let mut patience = limits.header_timeout;
+async fn idle(mut running: watch::Receiver<usize>, first: Duration, later: Duration) {
+    let mut patience = first;
     loop {
         let idle = *running.borrow_and_update() == 0;
         let changed = running.changed();
@@ -212,7 +223,7 @@ async fn idle(mut running: watch::Receiver<usize>, limits: Limits) {
         if gone {
             return;
         }
-        patience = limits.idle_timeout;
+        patience = later;
     }
 }
 
@@ -270,14 +281,6 @@ impl Addresses {
         }
         *count += 1;
         Some(Place { addresses: self.clone(), address })
-    }
-}
-
-/// A /64 is what one customer gets, and can take any address of.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 => v4,
     }
 }
 

@@ -3,13 +3,15 @@
 //! The profile is RFC 9068 (`typ: at+jwt`) with RFC 8725's advice: the key fixes the algorithm, every claim is
 //! required, and a header with anything in it that we don't write is refused unread.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use microserve_core::account::{Account, AccountId};
+use microserve_core::BoxError;
+use microserve_core::account::{Account, AccountId, Email};
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
@@ -21,10 +23,16 @@ use crate::{ed25519, edge};
 pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer tokens are refused unread (bytes).
 const MAX_BYTES: usize = 4096;
+/// How long an invitation is good for.
+const INVITED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How far two clocks may be apart (seconds).
 const LEEWAY: i64 = 30;
 /// Both `iss` and `aud`: these tokens are for microserve alone.
 const NAME: &str = "microserve";
+/// The type of tokens (RFC 9068 §2.1).
+const TOKEN: &str = "at+jwt";
+/// Both type and audience of invitations.
+const INVITATION: &str = "invitation+jwt";
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +66,17 @@ impl Claims {
     }
 }
 
+/// What an invitation says. It is no token: it has another type and audience.
+#[derive(Serialize, Deserialize)]
+struct Invitation {
+    iss: String,
+    /// The address that may register.
+    sub: String,
+    aud: String,
+    exp: i64,
+    nbf: i64,
+}
+
 /// Why a token is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
@@ -70,8 +89,10 @@ pub(crate) enum TokenError {
 }
 
 /// The keys that tokens are believed by.
+#[derive(Clone)]
 pub(crate) struct PublicKeys(Vec<PublicKey>);
 
+#[derive(Clone)]
 struct PublicKey {
     /// The key's thumbprint (RFC 7638).
     id: String,
@@ -90,10 +111,10 @@ impl PublicKey {
         Self { id, x, verifying: DecodingKey::from_ed_der(key) }
     }
 
-    /// The one header that a token of this key has.
-    fn header(&self) -> Header {
+    /// The one header that a token of this kind and key has.
+    fn header(&self, kind: &str) -> Header {
         let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".to_owned());
+        header.typ = Some(kind.to_owned());
         header.kid = Some(self.id.clone());
         header
     }
@@ -125,15 +146,30 @@ impl PublicKeys {
         }
         // No `jku`, `jwk`, `x5u`, `crit`, no second way to say the same: the header is the one we write, or refused.
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let key = self.0.iter().find(|key| header == key.header()).ok_or(TokenError::UnknownKey)?;
+        let key = self.0.iter().find(|key| header == key.header(TOKEN)).ok_or(TokenError::UnknownKey)?;
         let claims: Claims =
-            jsonwebtoken::decode(token, &key.verifying, &validation()).map_err(|_| TokenError::Invalid)?.claims;
+            jsonwebtoken::decode(token, &key.verifying, &validation(NAME)).map_err(|_| TokenError::Invalid)?.claims;
         if claims.are_good(now) { Ok(claims) } else { Err(TokenError::Invalid) }
     }
 }
 
-/// The keys that sign tokens: the last signs, all of them verify, so that a new one can be added while tokens of the
-/// old are around.
+impl PublicKeys {
+    /// Whom an invitation is for, if one of our keys has signed it and it is still good.
+    pub(crate) fn guest(&self, invitation: &str, now: Timestamp) -> Option<Email> {
+        if invitation.len() > MAX_BYTES {
+            return None;
+        }
+        let header = jsonwebtoken::decode_header(invitation).ok()?;
+        let key = self.0.iter().find(|key| header == key.header(INVITATION))?;
+        let claims: Invitation = jsonwebtoken::decode(invitation, &key.verifying, &validation(INVITATION)).ok()?.claims;
+        let now = now.as_second();
+        let is_good = claims.nbf <= now + LEEWAY && now - LEEWAY < claims.exp;
+        claims.sub.parse().ok().filter(|_| is_good)
+    }
+}
+
+/// The keys that sign tokens: one signs, the last unless told otherwise, and all of them verify. So a new one can be added
+/// while tokens of the old are around.
 ///
 /// ```
 /// use microserve_http::TokenKeys;
@@ -141,13 +177,22 @@ impl PublicKeys {
 /// let (old, new) = (TokenKeys::generate()?.to_pem(), TokenKeys::generate()?.to_pem());
 /// let keys = TokenKeys::from_pems([old.as_str(), new.as_str()])?;
 /// assert_eq!(keys.to_pem(), new);
+/// // Others learn of the new key before it signs.
+/// let keys = keys.signing_with(0);
+/// assert_eq!(keys.to_pem(), old);
 /// # Ok::<_, microserve_http::KeyError>(())
 /// ```
 pub struct TokenKeys {
+    /// Replaced as a whole when keys rotate.
+    pairs: RwLock<Arc<Pairs>>,
+}
+
+pub(crate) struct Pairs {
     public: PublicKeys,
-    /// Of the last.
-    signing: EncodingKey,
-    header: Header,
+    /// In the same order.
+    private: Vec<EncodingKey>,
+    /// Which of them signs.
+    signing: usize,
 }
 
 impl TokenKeys {
@@ -168,31 +213,68 @@ impl TokenKeys {
     /// [`KeyError::NotEd25519`], [`KeyError::None`].
     pub fn from_pems<'a>(pems: impl IntoIterator<Item = &'a str>) -> Result<Self, KeyError> {
         ed25519::install();
-        let (mut public, mut last) = (Vec::new(), None);
+        let (mut public, mut private) = (Vec::new(), Vec::new());
         for pem in pems {
             let signing = EncodingKey::from_ed_pem(pem.as_bytes()).map_err(|_| KeyError::NotEd25519)?;
             let pair = ed25519::key_pair(signing.as_bytes()).ok_or(KeyError::NotEd25519)?;
-            let key = PublicKey::new(pair.public_key().as_ref());
-            last = Some((signing, key.header()));
-            public.push(key);
+            public.push(PublicKey::new(pair.public_key().as_ref()));
+            private.push(signing);
         }
-        let (signing, header) = last.ok_or(KeyError::None)?;
-        Ok(Self { public: PublicKeys(public), signing, header })
+        let signing = private.len().checked_sub(1).ok_or(KeyError::None)?;
+        Ok(Self::of(Pairs { public: PublicKeys(public), private, signing }))
+    }
+
+    fn of(pairs: Pairs) -> Self {
+        Self { pairs: RwLock::new(Arc::new(pairs)) }
+    }
+
+    /// The same keys, of which the one at `index` signs; the last if there are not so many.
+    #[must_use]
+    pub fn signing_with(self, index: usize) -> Self {
+        let Pairs { public, private, signing } = &*self.pairs();
+        let signing = index.min(*signing);
+        Self::of(Pairs { public: public.clone(), private: private.clone(), signing })
+    }
+
+    /// Takes these keys from now on, also for whoever shares this value. Says whether they are others than before.
+    pub fn replace(&self, by: &Self) -> bool {
+        let by = by.pairs();
+        let mut pairs = self.pairs.write().unwrap_or_else(PoisonError::into_inner);
+        let are_others = pairs.ids().ne(by.ids()) || pairs.signing != by.signing;
+        *pairs = by;
+        are_others
     }
 
     /// The signing key in PEM: a secret.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        to_pem(self.signing.as_bytes())
+        let pairs = self.pairs();
+        pairs.private.get(pairs.signing).map(|key| to_pem(key.as_bytes())).unwrap_or_default()
     }
 
-    /// What others need to believe the tokens.
-    pub(crate) fn public(&self) -> &PublicKeys {
-        &self.public
+    /// The keys of this moment.
+    pub(crate) fn pairs(&self) -> Arc<Pairs> {
+        Arc::clone(&self.pairs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An invitation: whoever has it can register with this address, for a week.
+    ///
+    /// # Errors
+    /// [`KeyError::NotEd25519`], which a key that could be read never causes.
+    pub fn invite(&self, email: &Email, now: Timestamp) -> Result<String, KeyError> {
+        let nbf = now.as_second();
+        let invitation = Invitation {
+            iss: NAME.to_owned(),
+            sub: email.as_str().to_owned(),
+            aud: INVITATION.to_owned(),
+            exp: nbf.saturating_add_unsigned(INVITED.as_secs()),
+            nbf,
+        };
+        self.pairs().sign(INVITATION, &invitation).map_err(|_| KeyError::NotEd25519)
     }
 
     /// A token for an account.
-    pub(crate) fn sign(&self, account: &Account, now: Timestamp) -> Result<String, jsonwebtoken::errors::Error> {
+    pub(crate) fn sign(&self, account: &Account, now: Timestamp) -> Result<String, BoxError> {
         let seconds = now.as_second();
         let claims = Claims {
             iss: NAME.to_owned(),
@@ -205,20 +287,37 @@ impl TokenKeys {
             username: account.email.as_str().to_owned(),
             admin: account.admin,
         };
-        jsonwebtoken::encode(&self.header, &claims, &self.signing)
+        self.pairs().sign(TOKEN, &claims)
+    }
+}
+
+impl Pairs {
+    /// What others need to believe the tokens.
+    pub(crate) fn public(&self) -> &PublicKeys {
+        &self.public
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.public.0.iter().map(|key| &*key.id)
+    }
+
+    fn sign(&self, kind: &str, claims: &impl Serialize) -> Result<String, BoxError> {
+        let (public, private) = (self.public.0.get(self.signing), self.private.get(self.signing));
+        let (public, private) = public.zip(private).ok_or("there is no key to sign with")?;
+        Ok(jsonwebtoken::encode(&public.header(kind), claims, private)?)
     }
 }
 
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.public.0.iter().map(|key| &key.id)).finish()
+        f.debug_list().entries(self.pairs().ids()).finish()
     }
 }
 
-fn validation() -> Validation {
+fn validation(audience: &str) -> Validation {
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-    validation.set_audience(&[NAME]);
+    validation.set_audience(&[audience]);
     validation.set_issuer(&[NAME]);
     // The library reads the computer's clock; ours comes in (`Claims::are_good`).
     validation.validate_exp = false;
@@ -263,6 +362,7 @@ mod tests {
         let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
         let der = [&hex::decode("302e020100300506032b657004220420").unwrap()[..], &seed].concat();
         let keys = TokenKeys::from_pems([to_pem(&der).as_str()]).unwrap();
+        let keys = keys.pairs();
         assert_eq!(keys.public.0[0].x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
         assert_eq!(keys.public.0[0].id, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_core::open::SecretUrl;
 
 use crate::connections::Connections;
@@ -31,6 +31,11 @@ const REHASH: &str = "UPDATE `user` SET password = ?
     WHERE account_id = ? AND CAST(password AS BINARY) = CAST(? AS BINARY)";
 const SET_DISABLED: &str = "UPDATE `user` SET disabled = ? WHERE account_id = ?";
 const DELETE: &str = "DELETE FROM `user` WHERE account_id = ?";
+const TALLY: &str = "SELECT count, at FROM microserve_tally WHERE name = ?";
+const ADD_TALLY: &str = "INSERT INTO microserve_tally (name, count, at) VALUES (?, ?, ?)";
+const REMOVE_TALLY: &str = "DELETE FROM microserve_tally WHERE name = ? AND count = ? AND at = ?";
+const CHANGE_TALLY: &str = "UPDATE microserve_tally SET count = ?, at = ? WHERE name = ? AND count = ? AND at = ?";
+const FORGET_TALLIES: &str = "DELETE FROM microserve_tally WHERE at < ?";
 // An empty table will do; one that is missing, or may not be read, will not.
 const PING: &str = "SELECT 1 FROM `user` LIMIT 1";
 
@@ -121,6 +126,36 @@ impl AuthStore for MySqlAccounts {
         Ok(())
     }
 
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
+        let rows = self.connections.fetch(sqlx::query_as(TALLY).bind(name.as_str())).await?;
+        rows.into_iter().next().map(tally).transpose()
+    }
+
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError> {
+        let [from, to] = [from, to].map(|tally| tally.map(|tally| (tally.count, tally.at.as_millisecond())));
+        let name = name.as_str();
+        let swap = match (from, to) {
+            (None, None) => {
+                let rows: Vec<(u32, i64)> = self.connections.fetch(sqlx::query_as(TALLY).bind(name)).await?;
+                return Ok(rows.is_empty());
+            }
+            (None, Some((count, at))) => sqlx::query(ADD_TALLY).bind(name).bind(count).bind(at),
+            (Some((count, at)), None) => sqlx::query(REMOVE_TALLY).bind(name).bind(count).bind(at),
+            (Some(from), Some(to)) => {
+                sqlx::query(CHANGE_TALLY).bind(to.0).bind(to.1).bind(name).bind(from.0).bind(from.1)
+            }
+        };
+        match self.connections.execute(swap).await {
+            Err(failure) if failure.is_duplicate() => Ok(false),
+            outcome => Ok(outcome? > 0),
+        }
+    }
+
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
+        self.connections.execute(sqlx::query(FORGET_TALLIES).bind(before.as_millisecond())).await?;
+        Ok(())
+    }
+
     async fn ping(&self) -> Result<(), AuthError> {
         self.connections.execute(sqlx::query(PING)).await?;
         Ok(())
@@ -137,6 +172,11 @@ fn account((id, email, password, admin, disabled, created_at, changed_at): Row) 
         created_at: Timestamp::from_millisecond(created_at).map_err(|err| AuthError::Internal(err.into()))?,
         password_changed_at: Timestamp::from_millisecond(changed_at).map_err(|err| AuthError::Internal(err.into()))?,
     })
+}
+
+fn tally((count, at): (u32, i64)) -> Result<Tally, AuthError> {
+    let at = Timestamp::from_millisecond(at).map_err(|err| AuthError::Internal(err.into()))?;
+    Ok(Tally { count, at })
 }
 
 #[cfg(test)]

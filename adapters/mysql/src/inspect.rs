@@ -14,11 +14,19 @@ use crate::migrate::Table;
 use crate::settings;
 
 /// Statements that touch no row, and the right that each needs.
-const RIGHTS: [(&str, &str); 4] = [
-    ("SELECT", "SELECT 1 FROM `user` WHERE FALSE"),
-    ("INSERT", "INSERT INTO `user` (email, password) SELECT '', '' FROM DUAL WHERE FALSE"),
-    ("UPDATE", "UPDATE `user` SET disabled = TRUE WHERE FALSE"),
-    ("DELETE", "DELETE FROM `user` WHERE FALSE"),
+const RIGHTS: [(&str, &str, &str); 8] = [
+    ("user", "SELECT", "SELECT 1 FROM `user` WHERE FALSE"),
+    ("user", "INSERT", "INSERT INTO `user` (email, password) SELECT '', '' FROM DUAL WHERE FALSE"),
+    ("user", "UPDATE", "UPDATE `user` SET disabled = TRUE WHERE FALSE"),
+    ("user", "DELETE", "DELETE FROM `user` WHERE FALSE"),
+    ("microserve_tally", "SELECT", "SELECT 1 FROM microserve_tally WHERE FALSE"),
+    (
+        "microserve_tally",
+        "INSERT",
+        "INSERT INTO microserve_tally (name, count, at) SELECT '', 0, 0 FROM DUAL WHERE FALSE",
+    ),
+    ("microserve_tally", "UPDATE", "UPDATE microserve_tally SET at = 0 WHERE FALSE"),
+    ("microserve_tally", "DELETE", "DELETE FROM microserve_tally WHERE FALSE"),
 ];
 
 impl MySqlAccounts {
@@ -46,17 +54,17 @@ async fn look(url: &SecretUrl, facts: &mut Vec<Fact>) -> Result<(), (Step, Failu
     facts.push(Fact::LoggedIn);
     facts.push(Fact::Clock(clock(&mut conn).await.map_err(using)?));
     let table = Table::look(&mut conn).await.map_err(using)?;
-    if !table.lacks().map_err(using)?.is_empty() {
-        let what = if table.0.is_empty() { "the table user" } else { "our columns of the table user" };
+    if !table.is_up_to_date().map_err(using)? {
+        let what = if table.is_there() { "our part of the table user, or one beside it" } else { "the table user" };
         facts.push(Fact::Unmade(what.to_owned()));
         close(conn).await;
         return Ok(());
     }
     facts.push(Fact::Ready("the table user".to_owned()));
-    for (right, statement) in RIGHTS {
+    for (table, right, statement) in RIGHTS {
         match within(PATIENCE, sqlx::query(statement).execute(&mut conn)).await {
             Err(failure) if failure.is_denied() => {
-                facts.push(Fact::NoRight { on: "the table user".to_owned(), right: right.to_owned() });
+                facts.push(Fact::NoRight { on: format!("the table {table}"), right: right.to_owned() });
             }
             outcome => outcome.map(|_| ()).map_err(using)?,
         }

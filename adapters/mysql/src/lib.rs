@@ -15,22 +15,25 @@
 //! # }
 //! ```
 //!
-//! # The table
+//! # The tables
 //!
 //! Accounts live in the table `user`. One that is there already, with `id`, `email` and `password`, is kept: migrating
 //! adds columns and gives each row an account id. What can't be an account (no e-mail address, or one that differs from
 //! another row's in case only) stays as it is and is not used. Rows that others add get their account id at the next
 //! migration. A password in plain text lets nobody in, unless `MICROSERVE_COMPAT=tutorial` says so: then it is hashed
-//! when its owner logs in. `microserve user passwd` replaces it at any time.
+//! when its owner logs in. `microserve user passwd` replaces it at any time. Failed logins are counted in the table
+//! `microserve_tally`, under digests.
 //!
 //! # Rights
 //!
-//! Day-to-day work needs four rights on one table. Making or changing it needs more, so let another user do that, once
+//! Day-to-day work needs four rights on two tables. Making or changing them needs more, so let another user do that, once
 //! for each version of microserve (`microserve user list --accounts mysql://owner:…`), and then grant the rest:
 //!
 //! ```sql
 //! GRANT SELECT, INSERT, UPDATE, CREATE, ALTER ON auth.user TO 'owner'@'%';
+//! GRANT CREATE ON auth.microserve_tally TO 'owner'@'%';
 //! GRANT SELECT, INSERT, UPDATE, DELETE ON auth.user TO 'microserve'@'%';
+//! GRANT SELECT, INSERT, UPDATE, DELETE ON auth.microserve_tally TO 'microserve'@'%';
 //! ```
 //!
 //! # TLS

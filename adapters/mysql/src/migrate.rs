@@ -1,6 +1,6 @@
-//! The table, brought up to date.
+//! The tables, brought up to date.
 //!
-//! There is no list of steps done: what the table lacks is looked up, and added by one `ALTER TABLE`, which both
+//! There is no list of steps done: what the table `user` lacks is looked up, and added by one `ALTER TABLE`, which both
 //! databases do as a whole or not at all. So it does not matter how often this runs, or where it broke off.
 
 use std::time::Duration;
@@ -41,19 +41,29 @@ const LOOK: &str = "SELECT CONVERT(column_name USING utf8mb4), CONVERT(data_type
         CONVERT(COALESCE(collation_name, '') USING utf8mb4)
     FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'user'";
 
+/// How often something has happened lately, such as a login with a wrong password.
+const CREATE_TALLIES: &str = "CREATE TABLE IF NOT EXISTS microserve_tally (
+    name  CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    count INT UNSIGNED NOT NULL,
+    at    BIGINT NOT NULL,
+    INDEX at (at)
+) ENGINE = InnoDB";
+const LOOK_FOR_TALLIES: &str = "SELECT COUNT(*) FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name = 'microserve_tally'";
+
 /// Rows without an account id, in pages.
 const UNADOPTED: &str = "SELECT CAST(id AS SIGNED), email FROM `user`
     WHERE (account_id IS NULL OR email_key IS NULL) AND id > ? ORDER BY id LIMIT 500";
 const ADOPT: &str = "UPDATE `user` SET account_id = ?, email_key = ?, created_at = ?, password_changed_at = ?
     WHERE id = ? AND (account_id IS NULL OR email_key IS NULL)";
 
-/// Makes the table, or adds what it lacks.
+/// Makes the tables, or adds what they lack.
 pub(crate) async fn bring_up_to_date(
     connections: &Connections,
     conn: &mut MySqlConnection,
     patience: Duration,
 ) -> Result<(), Failure> {
-    if Table::look(conn).await?.lacks()?.is_empty() {
+    if Table::look(conn).await?.is_up_to_date()? {
         return Ok(());
     }
     lock(conn, patience).await?;
@@ -62,8 +72,11 @@ pub(crate) async fn bring_up_to_date(
     let waits = format!("SET SESSION lock_wait_timeout = {seconds}, SESSION innodb_lock_wait_timeout = {seconds}");
     within(PATIENCE, sqlx::query(AssertSqlSafe(waits)).execute(&mut *conn)).await?;
     let table = Table::look(conn).await?;
-    if table.0.is_empty() {
+    if !table.is_there() {
         change(connections, conn, CREATE.to_owned()).await?;
+    }
+    if !table.has_tallies {
+        change(connections, conn, CREATE_TALLIES.to_owned()).await?;
     }
     let lacks = Table::look(conn).await?.lacks()?;
     if !lacks.is_empty() {
@@ -95,7 +108,7 @@ async fn change(connections: &Connections, conn: &mut MySqlConnection, statement
     match outcome {
         Err(err) if err.is_denied() => {
             Err(err
-                .about("this user of the database may not make or change the table `user`; let its owner migrate once"))
+                .about("this user of the database may not make or change our tables; let its owner migrate once, and grant the rights on them"))
         }
         Err(err) if err.is_locked() => Err(err.about("a transaction that does not end keeps the table `user` in use")),
         outcome => outcome.map(drop),
@@ -115,23 +128,40 @@ async fn until_gone(connections: &Connections) -> Failure {
     }
 }
 
-/// The columns of the table, as far as this user sees them: name, type and collation. None: there is no table.
-pub(crate) struct Table(pub(crate) Vec<(String, String, String)>);
+/// What there is, as far as this user sees it.
+pub(crate) struct Table {
+    /// The columns of `user`: name, type and collation. None: there is no table.
+    columns: Vec<(String, String, String)>,
+    /// Whether there is a table for tallies beside it.
+    has_tallies: bool,
+}
 
 impl Table {
     pub(crate) async fn look(conn: &mut MySqlConnection) -> Result<Self, Failure> {
-        Ok(Self(within(PATIENCE, sqlx::query_as(LOOK).fetch_all(conn)).await?))
+        let columns = within(PATIENCE, sqlx::query_as(LOOK).fetch_all(&mut *conn)).await?;
+        let tallies: i64 = within(PATIENCE, sqlx::query_scalar(LOOK_FOR_TALLIES).fetch_one(conn)).await?;
+        Ok(Self { columns, has_tallies: tallies > 0 })
+    }
+
+    /// Whether there is a table `user`.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
+    /// Whether nothing is to be changed.
+    pub(crate) fn is_up_to_date(&self) -> Result<bool, Failure> {
+        Ok(self.lacks()?.is_empty() && self.has_tallies)
     }
 
     /// What it takes to make the table ours.
-    pub(crate) fn lacks(&self) -> Result<Vec<&'static str>, Failure> {
+    fn lacks(&self) -> Result<Vec<&'static str>, Failure> {
         let mut lacks = Vec::new();
-        let email = self.0.iter().find(|(name, ..)| name == "email");
+        let email = self.columns.iter().find(|(name, ..)| name == "email");
         if email.is_none_or(|(_, _, collation)| collation != "utf8mb4_bin") {
             lacks.push(EMAIL);
         }
         for (column, needed, add) in COLUMNS {
-            match self.0.iter().find(|(name, ..)| name == column) {
+            match self.columns.iter().find(|(name, ..)| name == column) {
                 None => lacks.push(add),
                 Some((_, is, _)) if is == needed => {}
                 Some((_, is, _)) => {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 
 use crate::error::Failure;
 use crate::{Rings, Sqlite, rows};
@@ -22,6 +22,8 @@ const GET: &str = "SELECT id, email, password, admin, disabled, created_at, pass
     FROM accounts WHERE id = ?1";
 const LIST: &str = "SELECT id, email, password, admin, disabled, created_at, password_changed_at
     FROM accounts WHERE email_key > ?1 ORDER BY email_key LIMIT ?2";
+const TALLY: &str = "SELECT count, at FROM tallies WHERE name = ?1";
+const FORGET_TALLIES: &str = "DELETE FROM tallies WHERE at < ?1";
 
 type Row = (String, String, String, bool, bool, i64, i64);
 
@@ -103,6 +105,38 @@ impl AuthStore for SqliteAccounts {
         Ok(())
     }
 
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
+        let row: sqlx::Result<Option<(u32, i64)>> =
+            sqlx::query_as(TALLY).bind(name.as_str()).fetch_optional(&self.file.readers).await;
+        row.map_err(Failure::from)?.map(tally).transpose()
+    }
+
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError> {
+        let key = name.as_str().to_owned();
+        let [from, to] = [from, to].map(|tally| tally.map(|tally| (tally.count, tally.at.as_millisecond())));
+        let swapped = match (from, to) {
+            (None, None) => return Ok(self.tally(name).await?.is_none()),
+            (None, Some((count, at))) => {
+                let sql = "INSERT INTO tallies (name, count, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+                self.change(sql, move |q| q.bind(key).bind(count).bind(at)).await
+            }
+            (Some((count, at)), None) => {
+                let sql = "DELETE FROM tallies WHERE name = ?1 AND count = ?2 AND at = ?3";
+                self.change(sql, move |q| q.bind(key).bind(count).bind(at)).await
+            }
+            (Some((count, at)), Some(to)) => {
+                let sql = "UPDATE tallies SET count = ?4, at = ?5 WHERE name = ?1 AND count = ?2 AND at = ?3";
+                self.change(sql, move |q| q.bind(key).bind(count).bind(at).bind(to.0).bind(to.1)).await
+            }
+        };
+        Ok(swapped?)
+    }
+
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
+        self.change(FORGET_TALLIES, move |q| q.bind(before.as_millisecond())).await?;
+        Ok(())
+    }
+
     async fn ping(&self) -> Result<(), AuthError> {
         Ok(self.file.ping().await?)
     }
@@ -120,10 +154,22 @@ fn account((id, email, password, admin, disabled, created_at, changed_at): Row) 
     })
 }
 
+fn tally((count, at): (u32, i64)) -> Result<Tally, AuthError> {
+    let at = Timestamp::from_millisecond(at).map_err(|err| AuthError::Internal(err.into()))?;
+    Ok(Tally { count, at })
+}
+
 #[cfg(test)]
 mod tests {
     #[tokio::test]
     async fn lookups_use_an_index() {
-        crate::queue::tests::assert_indexed(&[super::FIND, super::GET, super::LIST]).await;
+        crate::queue::tests::assert_indexed(&[
+            super::FIND,
+            super::GET,
+            super::LIST,
+            super::TALLY,
+            super::FORGET_TALLIES,
+        ])
+        .await;
     }
 }

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery};
+use microserve_core::account::AccountId;
+use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, Status};
+use microserve_core::quota::Usage;
 use tracing::error;
 
 use crate::error::Failure;
@@ -14,12 +16,13 @@ pub struct SqliteJobs {
     file: Sqlite,
 }
 
-const INSERT: &str = "INSERT INTO jobs (id, version, owner, status, created_at, due_at, body)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+const INSERT: &str = "INSERT INTO jobs (id, version, owner, status, created_at, due_at, body, bytes, seconds)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING";
 const GET: &str = "SELECT version, body FROM jobs WHERE id = ?1";
 const GET_MANY: &str = "SELECT version, body FROM jobs WHERE id IN (SELECT value FROM json_each(?1))";
 const UPDATE: &str =
-    "UPDATE jobs SET version = ?2 + 1, owner = ?3, status = ?4, created_at = ?5, due_at = ?6, body = ?7
+    "UPDATE jobs SET version = ?2 + 1, owner = ?3, status = ?4, created_at = ?5, due_at = ?6, body = ?7,
+        bytes = ?8, seconds = ?9
     WHERE id = ?1 AND version = ?2";
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1 AND version = ?2";
 const IS_THERE: &str = "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1)";
@@ -29,6 +32,10 @@ const LIST: &str = "SELECT version, body FROM jobs
 const LIST_ALL: &str = "SELECT version, body FROM jobs
     WHERE (created_at, id) < (?1, ?2) AND status <> 'deleted' AND (?3 IS NULL OR status = ?3)
     ORDER BY created_at DESC, id DESC LIMIT ?4";
+const USAGE: &str =
+    "SELECT status, COUNT(*), SUM(bytes > 0), SUM(bytes), TOTAL(seconds) FILTER (WHERE created_at >= ?2)
+    FROM jobs WHERE owner = ?1 GROUP BY status";
+const QUEUED_BEFORE: &str = "SELECT COUNT(*) FROM jobs WHERE status = 'queued' AND created_at < ?1";
 const DUE: &str = "SELECT version, body FROM jobs WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2";
 
 type Row = (i64, String);
@@ -44,10 +51,12 @@ impl SqliteJobs {
         let version = version_column(job)?;
         let (id, owner, status) = (job.id.to_string(), job.owner.to_string(), job.status().as_str());
         let (created_at, due_at) = (job.created_at.as_millisecond(), job.due_at.map(Timestamp::as_millisecond));
+        let (bytes, seconds) = (i64::try_from(job.bytes()).unwrap_or(i64::MAX), job.seconds());
         let written = self.file.writer.run(Rings::No, move |conn| {
             Box::pin(async move {
                 let query = sqlx::query(sql).bind(id).bind(version).bind(owner).bind(status);
-                Ok(query.bind(created_at).bind(due_at).bind(body).execute(conn).await?.rows_affected())
+                let query = query.bind(created_at).bind(due_at).bind(body).bind(bytes).bind(seconds);
+                Ok(query.execute(conn).await?.rows_affected())
             })
         });
         if written.await? == 1 { Ok(()) } else { Err(JobError::Conflict) }
@@ -108,6 +117,25 @@ impl JobStore for SqliteJobs {
         Ok(readable(page.await.map_err(Failure::from)?))
     }
 
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError> {
+        let rows: sqlx::Result<Vec<(String, u64, u64, u64, f64)>> = sqlx::query_as(USAGE)
+            .bind(owner.to_string())
+            .bind(since.as_millisecond())
+            .fetch_all(&self.file.readers)
+            .await;
+        let mut usage = Usage::default();
+        for (status, jobs, with_files, bytes, seconds) in rows.map_err(Failure::from)? {
+            let status = status.parse::<Status>().map_err(|err| JobError::Internal(err.into()))?;
+            usage.add(status, jobs, with_files, bytes, seconds);
+        }
+        Ok(usage)
+    }
+
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
+        let count = sqlx::query_scalar(QUEUED_BEFORE).bind(moment.as_millisecond()).fetch_one(&self.file.readers);
+        Ok(count.await.map_err(Failure::from)?)
+    }
+
     async fn ping(&self) -> Result<(), JobError> {
         Ok(self.file.ping().await?)
     }
@@ -137,7 +165,6 @@ fn readable(rows: Vec<Row>) -> Vec<Job> {
 
 #[cfg(test)]
 mod tests {
-    use microserve_core::account::AccountId;
     use microserve_core::job::Policy;
     use microserve_core::transcode::Options;
 
@@ -145,18 +172,20 @@ mod tests {
 
     #[tokio::test]
     async fn hot_queries_use_an_index() {
-        crate::queue::tests::assert_indexed(&[GET, LIST, LIST_ALL, DUE, UPDATE, REMOVE]).await;
+        crate::queue::tests::assert_indexed(&[GET, LIST, LIST_ALL, QUEUED_BEFORE, DUE, UPDATE, REMOVE]).await;
     }
 
-    /// `json_each` is gone through, `jobs` is not.
+    /// `json_each` is gone through, and the few statuses are grouped; `jobs` is not gone through.
     #[tokio::test]
     async fn many_are_looked_up_by_an_index() {
         let folder = tempfile::tempdir().unwrap();
         let file = Sqlite::open(folder.path().join("db")).await.unwrap();
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {GET_MANY}"));
-        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&file.readers).await.unwrap();
-        let of_jobs: Vec<_> = plan.iter().map(|step| &step.3).filter(|step| step.contains(" jobs ")).collect();
-        assert!(!of_jobs.is_empty() && of_jobs.iter().all(|step| step.starts_with("SEARCH")), "{plan:?}");
+        for sql in [GET_MANY, USAGE] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&file.readers).await.unwrap();
+            let of_jobs: Vec<_> = plan.iter().map(|step| &step.3).filter(|step| step.contains(" jobs ")).collect();
+            assert!(!of_jobs.is_empty() && of_jobs.iter().all(|step| step.starts_with("SEARCH")), "{plan:?}");
+        }
     }
 
     #[tokio::test]

@@ -1,16 +1,18 @@
 //! `microserve user`: accounts. Works on the stores themselves, so no server is needed, and none is disturbed.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email};
 use microserve_core::clock::{Clock, SystemClock};
-use microserve_core::job::{ChangeError, JobStore, ListQuery, Policy, change};
+use microserve_core::job::{JobStore, Policy, delete_all};
 use microserve_core::password::Passwords;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Failure, Outcome, print, runtime, say};
 use crate::config::Stores;
+use crate::keys;
 use crate::registry::Registry;
 
 /// Add, list, change or remove accounts.
@@ -35,6 +37,15 @@ enum Action {
         /// Let it see to other people's things
         #[arg(long)]
         admin: bool,
+    },
+    /// Print an invitation with which somebody can make an account within a week, if the server registers those who were
+    /// invited (--registration invited)
+    Invite {
+        /// The e-mail address that it is for
+        email: Email,
+        /// The folder with the keys that sign tokens [default: the folder keys in the data folder]
+        #[arg(long, env = "MICROSERVE_KEYS", value_name = "DIR")]
+        keys: Option<PathBuf>,
     },
     /// List all accounts
     List,
@@ -64,11 +75,15 @@ enum Action {
 }
 
 pub(super) fn run(args: &User) -> Outcome {
+    if let Action::Invite { email, keys } = &args.action {
+        return invite(email, &keys.clone().unwrap_or_else(|| args.stores.data.folder.join("keys")));
+    }
     runtime()?.block_on(async {
         let registry = Registry::empty().with_accounts().with_jobs();
         let accounts = registry.accounts.open(&args.stores.accounts_url()?).await?;
         match &args.action {
             Action::Add { email, password_stdin, admin } => add(&*accounts, email, *password_stdin, *admin).await,
+            Action::Invite { .. } => Ok(()),
             Action::List => list(&*accounts).await,
             Action::Passwd { email, password_stdin } => passwd(&*accounts, email, *password_stdin).await,
             Action::Disable { email } => disable(&*accounts, email, true).await,
@@ -117,6 +132,16 @@ pub(super) async fn account(email: &Email, password: SecretString, admin: bool) 
     })
 }
 
+/// Needs no store: whoever has the keys may invite.
+fn invite(email: &Email, folder: &Path) -> Outcome {
+    let keys = keys::load(folder, &SystemClock)?.ok_or_else(|| {
+        let folder = folder.display();
+        Failure::new(1, format!("there is no key in {folder}: name the folder of the server's keys with --keys"))
+    })?;
+    say("whoever registers with it gets an account of this address; it is good for a week:");
+    Ok(print(&keys.invite(email, SystemClock.now())?)?)
+}
+
 async fn list(accounts: &dyn AuthStore) -> Outcome {
     let mut after = None;
     loop {
@@ -151,24 +176,7 @@ async fn disable(accounts: &dyn AuthStore, email: &Email, disabled: bool) -> Out
 async fn remove(accounts: &dyn AuthStore, jobs: Arc<dyn JobStore>, email: &Email) -> Outcome {
     let account = find(accounts, email).await?;
     accounts.set_disabled(account.id, true).await?;
-    let (now, policy) = (SystemClock.now(), Policy::default());
-    let mut removed = 0;
-    loop {
-        let page = jobs.list(&ListQuery { owner: Some(account.id), status: None, after: None, limit: 100 }).await?;
-        if page.is_empty() {
-            break;
-        }
-        for job in page {
-            let deleted = change(&*jobs, job.id, |job| {
-                let job = if job.status().is_final() { job } else { job.cancel(now, &policy)? };
-                job.delete(now, &policy)
-            });
-            match deleted.await {
-                Ok(_) | Err(ChangeError::Gone | ChangeError::NotPossible(_)) => removed += 1,
-                Err(err) => return Err(err.into()),
-            }
-        }
-    }
+    let removed = delete_all(&*jobs, account.id, SystemClock.now(), &Policy::default()).await?;
     accounts.delete(account.id).await?;
     say(&format!("removed {email} and {removed} jobs; the server deletes their files while it runs"));
     Ok(())

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ipnet::IpNet;
 use microserve_core::Backoff;
 use microserve_core::account::Email;
 use microserve_core::job::Policy;
+use microserve_core::quota::Quota;
 use microserve_http::Limits;
 
 use super::stores::{Accounts, Blobs, Data, Jobs, Mailer, Stores, Transcoder};
@@ -34,7 +36,7 @@ pub struct Process {
 }
 
 /// How many connections are taken.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Connections {
     /// How many connections are taken at a time; more of them wait.
     #[arg(long, env = "MICROSERVE_CONNECTIONS", default_value = "512", value_name = "N", value_parser = at_least_one)]
@@ -44,6 +46,17 @@ pub struct Connections {
     /// address, as many as in all.
     #[arg(long, env = "MICROSERVE_CONNECTIONS_PER_ADDRESS", default_value = "128", value_name = "N", value_parser = at_least_one)]
     pub connections_per_address: usize,
+
+    /// The networks of proxies that are believed when they say in X-Forwarded-For whom a request comes from, with commas
+    /// between them. Failed logins are counted by that address.
+    #[arg(
+        long,
+        env = "MICROSERVE_TRUSTED_PROXIES",
+        default_value = "127.0.0.0/8,::1/128",
+        value_name = "NETWORKS",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// What logging in is told.
@@ -53,6 +66,68 @@ pub struct Login {
     /// A first one is made if there is none [default: the folder keys in the data folder].
     #[arg(long, env = "MICROSERVE_KEYS", value_name = "DIR")]
     pub keys: Option<PathBuf>,
+
+    /// Who may make an account by POST /register: nobody ("closed"), whoever has an invitation from
+    /// `microserve user invite`, or everybody.
+    #[arg(long, env = "MICROSERVE_REGISTRATION", default_value = "closed", value_name = "WHO")]
+    pub registration: Registration,
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Registration {
+    /// Nobody.
+    Closed,
+    /// Whoever was invited.
+    Invited,
+    /// Everybody.
+    Open,
+}
+
+impl From<Registration> for microserve_http::Registration {
+    fn from(registration: Registration) -> Self {
+        match registration {
+            Registration::Closed => Self::Closed,
+            Registration::Invited => Self::Invited,
+            Registration::Open => Self::Open,
+        }
+    }
+}
+
+/// What one account may take up.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Quotas {
+    /// Bytes of videos and MP3s that are kept for an account, or a number with KiB, MiB or GiB [default: no limit].
+    #[arg(long, env = "MICROSERVE_QUOTA_BYTES", value_name = "SIZE", value_parser = parse_size)]
+    pub quota_bytes: Option<u64>,
+
+    /// Files that are kept for an account [default: no limit].
+    #[arg(long, env = "MICROSERVE_QUOTA_FILES", value_name = "N")]
+    pub quota_files: Option<u64>,
+
+    /// Jobs of an account that may be unfinished at a time [default: no limit].
+    #[arg(long, env = "MICROSERVE_QUOTA_UNFINISHED", value_name = "N")]
+    pub quota_unfinished: Option<u64>,
+
+    /// Jobs of an account that are converted at a time; more of them wait [default: no limit].
+    #[arg(long, env = "MICROSERVE_QUOTA_CONVERTING", value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub quota_converting: Option<u64>,
+
+    /// Hours of sound that are converted for an account within a day [default: no limit].
+    #[arg(long, env = "MICROSERVE_QUOTA_HOURS", value_name = "N")]
+    pub quota_hours: Option<u32>,
+}
+
+impl Quotas {
+    pub(crate) fn quota(self) -> Quota {
+        Quota {
+            bytes: self.quota_bytes,
+            files: self.quota_files,
+            unfinished: self.quota_unfinished,
+            converting: self.quota_converting,
+            seconds_per_day: self.quota_hours.map(|hours| f64::from(hours) * 3600.0),
+        }
+    }
 }
 
 /// What services of others there are.
@@ -142,6 +217,8 @@ pub struct Serve {
     #[command(flatten)]
     pub intake: Intake,
     #[command(flatten)]
+    pub quotas: Quotas,
+    #[command(flatten)]
     pub retention: Retention,
     #[command(flatten)]
     pub converting: Converting,
@@ -202,6 +279,8 @@ pub struct Gateway {
     #[command(flatten)]
     pub intake: Intake,
     #[command(flatten)]
+    pub quotas: Quotas,
+    #[command(flatten)]
     pub retention: Retention,
     #[command(flatten)]
     pub peers: Peers,
@@ -223,6 +302,8 @@ pub struct Converter {
     pub transcoder: Transcoder,
     #[command(flatten)]
     pub converting: Converting,
+    #[command(flatten)]
+    pub quotas: Quotas,
     #[command(flatten)]
     pub retention: Retention,
     #[command(flatten)]
@@ -253,10 +334,11 @@ pub struct Notifier {
 
 impl Connections {
     /// The limits of the public listener.
-    pub(crate) fn limits(self) -> Limits {
+    pub(crate) fn limits(&self, more_proxies: &[IpNet]) -> Limits {
         Limits {
             connections: self.connections,
             connections_per_address: self.connections_per_address,
+            proxies: self.trusted_proxies.iter().chain(more_proxies).copied().collect(),
             ..Limits::default()
         }
     }

@@ -179,11 +179,16 @@ fn a_mysql_server_is_looked_at() {
     made.assert_says("accounts", "ok: the table user: fine", "");
     made.assert_says("accounts", "ok: its clock is 0.", "");
 
-    server.sql("", &format!("CREATE USER 'reader'@'%' IDENTIFIED BY 'a'; GRANT SELECT ON {name}.user TO 'reader'@'%'"));
+    server.sql("", "CREATE USER 'reader'@'%' IDENTIFIED BY 'a'");
+    for table in ["user", "microserve_tally"] {
+        server.sql("", &format!("GRANT SELECT ON {name}.{table} TO 'reader'@'%'"));
+    }
     let reader = visit(&["--accounts", &server.url("reader", "a", name)]);
     for right in ["INSERT", "UPDATE", "DELETE"] {
-        let fix = format!("have the server's owner grant {right} on the table user to the user in --accounts");
-        reader.assert_says("accounts", &format!("fail: the right {right} on the table user is missing"), &fix);
+        for table in ["user", "microserve_tally"] {
+            let fix = format!("have the server's owner grant {right} on the table {table} to the user in --accounts");
+            reader.assert_says("accounts", &format!("fail: the right {right} on the table {table} is missing"), &fix);
+        }
     }
     let wrong = visit(&["--accounts", &server.url("reader", "hunter2", name)]);
     wrong.assert_says("accounts", "fail: ", LOG_IN);

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::now;
-use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use crate::clock::later;
 
 fn email(text: impl AsRef<str>) -> Email {
@@ -181,6 +183,63 @@ async fn delete_is_idempotent(store: Arc<dyn AuthStore>) {
     store.insert(&Account { email: gone.email, ..somebody() }).await.expect("its address is free again");
 }
 
+/// A name that nothing was counted under yet.
+fn fresh_name() -> TallyName {
+    TallyName::of("check", &AccountId::random().to_string())
+}
+
+async fn tallies_are_swapped(store: Arc<dyn AuthStore>) {
+    let (name, other) = (fresh_name(), fresh_name());
+    let one = Some(Tally { count: 1, at: now() });
+    let two = Some(Tally { count: 2, at: later(now(), Duration::from_millis(1)) });
+    let swap = async |from, to| store.swap_tally(&name, from, to).await.expect("tallies can be swapped");
+    assert_eq!(store.tally(&name).await.unwrap(), None, "nothing is counted at first");
+    assert!(!swap(one, two).await && !swap(one, None).await, "nothing is swapped that isn't there");
+    assert!(swap(None, None).await, "nothing for nothing is a swap");
+    assert!(swap(None, one).await && !swap(None, two).await, "a first one is put there once");
+    assert_eq!(store.tally(&name).await.unwrap(), one, "and found");
+    assert!(!swap(two, one).await && swap(one, two).await && swap(two, two).await, "what is there is swapped");
+    assert!(!swap(None, None).await && !swap(one, None).await, "what isn't there can't be taken away");
+    assert_eq!(store.tally(&name).await.unwrap(), two);
+    assert_eq!(store.tally(&other).await.unwrap(), None, "other names are left alone");
+    assert!(swap(two, None).await, "a tally can be taken away");
+    assert_eq!(store.tally(&name).await.unwrap(), None, "and is gone");
+}
+
+async fn racing_swaps_have_one_winner(store: Arc<dyn AuthStore>) {
+    let name = fresh_name();
+    let mut from = None;
+    for round in 1..=2 {
+        let racers: Vec<_> = (0..8)
+            .map(|racer| {
+                let (store, name) = (Arc::clone(&store), name.clone());
+                let to = Tally { count: round * 100 + racer, at: now() };
+                tokio::spawn(async move { store.swap_tally(&name, from, Some(to)).await.unwrap().then_some(to) })
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for racer in racers {
+            winners.extend(racer.await.unwrap());
+        }
+        assert_eq!(winners.len(), 1, "of those who start from the same tally, one wins");
+        from = Some(winners[0]);
+        assert_eq!(store.tally(&name).await.unwrap(), from, "and its tally is kept");
+    }
+}
+
+async fn old_tallies_are_forgotten(store: Arc<dyn AuthStore>) {
+    // Long ago, so that checks which run beside this one keep theirs.
+    let moment = later(Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+    let (old, fresh) = (fresh_name(), fresh_name());
+    let before = Tally { count: 7, at: later(Timestamp::UNIX_EPOCH, Duration::from_millis(59_999)) };
+    let at = Tally { count: 7, at: moment };
+    assert!(store.swap_tally(&old, None, Some(before)).await.unwrap());
+    assert!(store.swap_tally(&fresh, None, Some(at)).await.unwrap());
+    store.forget_tallies(moment).await.expect("tallies can be forgotten");
+    assert_eq!(store.tally(&old).await.unwrap(), None, "a tally from before the moment is gone");
+    assert_eq!(store.tally(&fresh).await.unwrap(), Some(at), "one of the moment itself is not");
+}
+
 async fn ping_succeeds(store: Arc<dyn AuthStore>) {
     store.ping().await.expect("the store can be used");
 }
@@ -196,5 +255,8 @@ suite! { $ auth_store_conformance: auth_store of AuthStore {
     rehash_never_undoes_a_change,
     disabled_is_kept,
     delete_is_idempotent,
+    tallies_are_swapped,
+    racing_swaps_have_one_winner,
+    old_tallies_are_forgotten,
     ping_succeeds,
 } }

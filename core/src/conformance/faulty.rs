@@ -27,12 +27,13 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use crate::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fid};
 use crate::dead_letters::{DeadLetters, Decide};
 use crate::job::{Job, JobError, JobId, JobStore, ListQuery};
 use crate::mail::{Accepted, Mail, MailError, Mailer};
 use crate::queue::{Consumer, Delivery, Message, Queue, QueueError, QueueName, Receipt, Settlement};
+use crate::quota::Usage;
 
 /// What goes wrong with an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,6 +335,18 @@ impl<P: AuthStore + ?Sized> AuthStore for Faulty<P> {
         self.script.run("accounts.delete", self.inner.delete(id)).await
     }
 
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
+        self.script.run("accounts.tally", self.inner.tally(name)).await
+    }
+
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError> {
+        self.script.run("accounts.swap_tally", self.inner.swap_tally(name, from, to)).await
+    }
+
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
+        self.script.run("accounts.forget_tallies", self.inner.forget_tallies(before)).await
+    }
+
     async fn ping(&self) -> Result<(), AuthError> {
         self.script.run("accounts.ping", self.inner.ping()).await
     }
@@ -368,6 +381,14 @@ impl<P: JobStore + ?Sized> JobStore for Faulty<P> {
 
     async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError> {
         self.script.run("jobs.due", self.inner.due(before, limit)).await
+    }
+
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError> {
+        self.script.run("jobs.usage", self.inner.usage(owner, since)).await
+    }
+
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
+        self.script.run("jobs.queued_before", self.inner.queued_before(moment)).await
     }
 
     async fn ping(&self) -> Result<(), JobError> {

@@ -13,6 +13,7 @@ use crate::job::{
     Job, JobError, JobId, JobStore, ListQuery, MOST_AT_ONCE, MailState, Output, Part, Parts, Phase, Policy, State,
     Status,
 };
+use crate::quota::Usage;
 use crate::transcode::{Channels, Options, Problem, Quality, SourceInfo, TrackChoice, TrackInfo};
 
 fn job() -> Job {
@@ -385,6 +386,74 @@ async fn undated_jobs_are_never_due(store: Arc<dyn JobStore>) {
     assert_eq!(ours, 0, "a job without due_at is never due");
 }
 
+/// Jobs of every kind that counts in another way, all made at the same moment.
+fn jobs_of(owner: AccountId, created_at: Timestamp) -> Vec<Job> {
+    let output = Output {
+        fid: Fid::random(),
+        size: 4_000_000_000,
+        sha256: Sha256([1; 32]),
+        duration: Some(0.5),
+        bitrate: Some(128_000),
+    };
+    let parts = Parts { length: Some(6_000_000_000), ..Parts::default() };
+    let states = [
+        State::Uploading { seen_at: created_at },
+        State::Queued { not_before: created_at },
+        State::Converting { lease_until: created_at, phase: Phase::Probing },
+        State::Done,
+        State::Failed { problem: Problem { code: "corrupt".into(), detail: "x".into() } },
+        State::Cancelled,
+        State::Expired,
+        State::Deleted,
+    ];
+    let mut jobs = vec![job_of(owner, created_at), Job { parts: Some(parts), ..job_of(owner, created_at) }];
+    for state in states {
+        for (video_gone, output) in [(false, None), (true, Some(output.clone())), (false, Some(output.clone()))] {
+            let video_size = Some(7);
+            jobs.push(Job { state: state.clone(), video_size, video_gone, output, ..job_of(owner, created_at) });
+        }
+    }
+    jobs
+}
+
+async fn usage_is_the_sum_of_the_owners_jobs(store: Arc<dyn JobStore>) {
+    let (owner, moment) = (AccountId::random(), now());
+    let nothing = store.usage(owner, moment).await.expect("usage can be asked for");
+    assert_eq!(nothing, Usage::default(), "nobody's usage is nothing");
+    insert(&*store, &full_job()).await;
+    let mut expected = Usage::default();
+    let before = later(moment, Duration::ZERO).checked_sub(Duration::from_millis(1)).expect("there was a before");
+    for (created_at, counts) in [(moment, true), (before, false)] {
+        for job in jobs_of(owner, created_at) {
+            insert(&*store, &job).await;
+            let seconds = if counts { job.seconds() } else { 0.0 };
+            expected.add(job.status(), 1, u64::from(job.bytes() > 0), job.bytes(), seconds);
+        }
+    }
+    assert_eq!(store.usage(owner, moment).await.unwrap(), expected, "the sums are those of the jobs");
+    let job = job_of(owner, moment);
+    insert(&*store, &job).await;
+    let done = Job { video_size: Some(11), ..job };
+    store.update(done.clone()).await.expect("a job can be changed");
+    expected.add(done.status(), 1, 1, done.bytes(), 0.0);
+    assert_eq!(store.usage(owner, moment).await.unwrap(), expected, "and what a job takes up changes with it");
+    let other = store.usage(AccountId::random(), moment).await.unwrap();
+    assert_eq!(other, Usage::default(), "others' jobs don't count");
+}
+
+async fn queued_ones_are_counted(store: Arc<dyn JobStore>) {
+    // Long ago, so that checks which run beside this one have no jobs from before.
+    let at = |millis: u64| later(Timestamp::UNIX_EPOCH, Duration::from_millis(millis));
+    let first = store.queued_before(at(1_000)).await.expect("jobs can be counted");
+    for millis in [10, 20, 30] {
+        let state = State::Queued { not_before: at(millis) };
+        insert(&*store, &Job { state, ..job_of(AccountId::random(), at(millis)) }).await;
+    }
+    insert(&*store, &Job { state: State::Done, ..job_of(AccountId::random(), at(10)) }).await;
+    assert_eq!(store.queued_before(at(30)).await.unwrap(), first + 2, "those made before the moment, by anybody");
+    assert_eq!(store.queued_before(at(31)).await.unwrap(), first + 3, "and no others");
+}
+
 async fn ping_succeeds(store: Arc<dyn JobStore>) {
     store.ping().await.expect("the store can be used");
 }
@@ -406,5 +475,7 @@ suite! { $ job_store_conformance: job_store of JobStore {
     list_without_an_owner_shows_everybodys,
     due_is_ordered_and_bounded,
     undated_jobs_are_never_due,
+    usage_is_the_sum_of_the_owners_jobs,
+    queued_ones_are_counted,
     ping_succeeds,
 } }

@@ -7,6 +7,7 @@ use crate::account::{AccountId, Email};
 use crate::blob::{BlobInfo, Fid};
 use crate::clock::later;
 use crate::queue::QueueName;
+use crate::quota::DAY;
 use crate::transcode::{Options, Problem, SourceInfo};
 
 impl Job {
@@ -262,6 +263,25 @@ impl Job {
             return Err(self.cannot("deleted"));
         }
         Ok(self.enter(State::Deleted, now, p))
+    }
+
+    /// Its files are gone. Until a day after it was made, the row stays for the owner's quota, with nothing personal in it.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is deleted.
+    pub fn bury(mut self, now: Timestamp, p: &Policy) -> Step {
+        if self.state != State::Deleted {
+            return Err(self.cannot("buried"));
+        }
+        self.filename = String::new();
+        self.email = Email::nobody();
+        self.options = Options::default();
+        self.last_problem = None;
+        self.parts = None;
+        self.source = self.source.map(|source| SourceInfo { title: None, ..source });
+        let mut job = self.rescheduled(now, p);
+        job.due_at = Some(later(job.created_at, DAY).max(now));
+        Ok(job)
     }
 
     /// The relay has rung the bell.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Job, JobId, NotPossible, Status};
+use super::{Job, JobId, NotPossible, Policy, Status};
 use crate::account::AccountId;
+use crate::quota::Usage;
 use crate::retry::{Backoff, BoxError, Retryable};
 
 /// So many jobs can be asked for with [`JobStore::get_many`].
@@ -65,6 +66,20 @@ pub trait JobStore: Send + Sync {
     /// # Errors
     /// [`JobError::Unavailable`], [`JobError::Internal`].
     async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError>;
+
+    /// What an owner's jobs take up, deleted ones included as far as they are still there: see [`Usage::add`],
+    /// [`Job::bytes`] and [`Job::seconds`], of which a store keeps what they were when the job was written. Seconds are
+    /// those of jobs made at `since` or later. (Check: `usage_is_the_sum_of_the_owners_jobs`.)
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError>;
+
+    /// How many jobs of everybody are queued and were made before a moment. (Check: `queued_ones_are_counted`.)
+    ///
+    /// # Errors
+    /// [`JobError::Unavailable`], [`JobError::Internal`].
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError>;
 
     /// Whether the store can be used right now. (Check: `ping_succeeds`.)
     ///
@@ -146,6 +161,32 @@ where
         match store.save(step(job)?).await {
             Err(JobError::Conflict) if rounds < 16 => {}
             saved => return Ok(saved?),
+        }
+    }
+}
+
+/// Deletes every job of an owner, unfinished ones too. Their files go with them when a relay comes by. Returns how many
+/// there were. What begins meanwhile may be missed: whoever deletes an account locks it before.
+///
+/// # Errors
+/// [`JobError`], after a part of them; the rest can be deleted by trying again.
+pub async fn delete_all(store: &dyn JobStore, owner: AccountId, now: Timestamp, p: &Policy) -> Result<u64, JobError> {
+    let mut deleted = 0;
+    let mut query = ListQuery { owner: Some(owner), status: None, after: None, limit: 100 };
+    loop {
+        let page = store.list(&query).await?;
+        let Some(last) = page.last() else { return Ok(deleted) };
+        // A job that can't be deleted just now must not be met again and again.
+        query.after = Some((last.created_at, last.id));
+        for job in page {
+            let gone = change(store, job.id, |job| {
+                let job = if job.status().is_final() { job } else { job.cancel(now, p)? };
+                job.delete(now, p)
+            });
+            match gone.await {
+                Ok(_) | Err(ChangeError::Gone | ChangeError::NotPossible(_)) => deleted += 1,
+                Err(ChangeError::Store(err)) => return Err(err),
+            }
         }
     }
 }

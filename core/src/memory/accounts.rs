@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::lock;
-use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 
 /// Accounts in a map, by their address in lower case.
 #[derive(Clone, Default)]
 pub struct MemoryAccounts {
     accounts: Arc<Mutex<BTreeMap<String, Account>>>,
+    tallies: Arc<Mutex<BTreeMap<TallyName, Tally>>>,
 }
 
 impl MemoryAccounts {
@@ -72,6 +73,26 @@ impl AuthStore for MemoryAccounts {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         lock(&self.accounts).retain(|_, account| account.id != id);
+        Ok(())
+    }
+
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
+        Ok(lock(&self.tallies).get(name).copied())
+    }
+
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError> {
+        let mut tallies = lock(&self.tallies);
+        let same = tallies.get(name).copied() == from;
+        match to {
+            Some(to) if same => drop(tallies.insert(name.clone(), to)),
+            None if same => drop(tallies.remove(name)),
+            _ => {}
+        }
+        Ok(same)
+    }
+
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
+        lock(&self.tallies).retain(|_, tally| tally.at >= before);
         Ok(())
     }
 

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::lock;
-use crate::job::{Job, JobError, JobId, JobStore, ListQuery, State};
+use crate::account::AccountId;
+use crate::job::{Job, JobError, JobId, JobStore, ListQuery, State, Status};
+use crate::quota::Usage;
 
 /// Jobs in a map. Lists go through all of it: a real store has an index on the owner and one on `due_at`.
 #[derive(Clone, Default)]
@@ -71,6 +73,20 @@ impl JobStore for MemoryJobs {
         due.sort_by_key(|job| (job.due_at, job.id));
         due.truncate(limit);
         Ok(due)
+    }
+
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError> {
+        let mut usage = Usage::default();
+        for job in lock(&self.jobs).values().filter(|job| job.owner == owner) {
+            let seconds = if job.created_at >= since { job.seconds() } else { 0.0 };
+            usage.add(job.status(), 1, u64::from(job.bytes() > 0), job.bytes(), seconds);
+        }
+        Ok(usage)
+    }
+
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
+        let waits = |job: &&Job| job.status() == Status::Queued && job.created_at < moment;
+        Ok(lock(&self.jobs).values().filter(waits).count() as u64)
     }
 
     async fn ping(&self) -> Result<(), JobError> {

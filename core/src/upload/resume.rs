@@ -11,6 +11,7 @@ use super::{Upload, UploadError};
 use crate::account::{AccountId, Email};
 use crate::blob::{BlobError, BlobInfo, BlobMeta, ByteStream, Fid};
 use crate::job::{ChangeError, Job, Part, Parts, change};
+use crate::quota::Exceeded;
 use crate::retry::Retryable;
 use crate::transcode::Options;
 
@@ -35,8 +36,8 @@ impl Upload {
     /// Makes room for a video. Nothing is left of it if it is not completed in time.
     ///
     /// # Errors
-    /// [`UploadError::Empty`] and [`UploadError::TooLarge`] of a length that can't be had; [`UploadError::Unavailable`],
-    /// [`UploadError::Internal`].
+    /// [`UploadError::Empty`] and [`UploadError::TooLarge`] of a length that can't be had; [`UploadError::Quota`];
+    /// [`UploadError::Unavailable`], [`UploadError::Internal`].
     pub async fn begin(&self, beginning: Beginning) -> Result<Job, UploadError> {
         let Beginning { owner, email, filename, options, parts } = beginning;
         if let Some(length) = parts.length {
@@ -45,7 +46,13 @@ impl Upload {
         let now = self.clock.now();
         let job = Job::new(owner, email, filename, options, now, &self.policy).in_parts(parts, now, &self.policy);
         self.jobs.insert(&job).await?;
-        Ok(job)
+        match self.left(owner, now).await {
+            Ok(_) => Ok(job),
+            Err(err) => {
+                self.clean_up(&job).await;
+                Err(err)
+            }
+        }
     }
 
     /// Notes how long the video will be, which was not known when it began.
@@ -54,6 +61,10 @@ impl Upload {
     /// As [`begin`](Self::begin); [`UploadError::Elsewhere`] when another length was told, or more has come already.
     pub async fn set_length(&self, job: &Job, length: u64) -> Result<Job, UploadError> {
         self.check_length(length)?;
+        let left = self.left(job.owner, self.clock.now()).await?;
+        if length.saturating_sub(job.bytes()) > left {
+            return Err(UploadError::Quota(Exceeded::Bytes { limit: self.quota.bytes.unwrap_or(left) }));
+        }
         let (now, policy) = (self.clock.now(), &self.policy);
         changed(change(&*self.jobs, job.id, |row| row.set_length(length, now, policy)).await)
     }
@@ -75,6 +86,10 @@ impl Upload {
     /// upload; any other, and what came before is still there.
     pub async fn append(&self, job: &Job, body: ByteStream<'_>) -> Result<Job, UploadError> {
         let parts = job.unfinished().ok_or(UploadError::Elsewhere)?;
+        if parts.length.is_none() {
+            // What is to come was not counted when it began.
+            self.left(job.owner, self.clock.now()).await?;
+        }
         let (at, fid) = (parts.received(), Fid::random());
         let body = if at == 0 { self.first(job, parts, body).await? } else { body };
         let info = self.videos.put(&fid, meta(job, parts), body).await?;

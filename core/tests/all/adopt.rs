@@ -18,6 +18,7 @@ use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, MailState,
 use microserve_core::memory::{FakeTranscoder, MemoryBlobs, MemoryJobs, MemoryMailer, MemoryQueue};
 use microserve_core::notify::Notify;
 use microserve_core::queue::{Message, Settlement};
+use microserve_core::quota::{Quota, Usage};
 use microserve_core::relay::Relay;
 use microserve_core::transcode::Options;
 use microserve_core::worker::Handler;
@@ -58,6 +59,7 @@ impl World {
             transcoder: Arc::new(FakeTranscoder),
             clock: Arc::clone(&clock),
             policy,
+            quota: Quota::default(),
             work_dir: work_dir.path().to_owned(),
         };
         let notify = Notify {
@@ -270,6 +272,14 @@ impl JobStore for Crowded {
 
     async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError> {
         self.inner.due(before, limit).await
+    }
+
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError> {
+        self.inner.usage(owner, since).await
+    }
+
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
+        self.inner.queued_before(moment).await
     }
 
     async fn ping(&self) -> Result<(), JobError> {

@@ -25,6 +25,7 @@ use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, MailState,
 use microserve_core::memory::{FakeTranscoder, MemoryBlobs, MemoryJobs, MemoryMailer, MemoryQueue};
 use microserve_core::notify::Notify;
 use microserve_core::queue::{Queue, QueueName};
+use microserve_core::quota::{Quota, Usage};
 use microserve_core::relay::Relay;
 use microserve_core::upload::{Incoming, Upload};
 use microserve_core::worker::Worker;
@@ -109,6 +110,14 @@ impl JobStore for WatchedJobs {
 
     async fn due(&self, before: Timestamp, limit: usize) -> Result<Vec<Job>, JobError> {
         self.inner.due(before, limit).await
+    }
+
+    async fn usage(&self, owner: AccountId, since: Timestamp) -> Result<Usage, JobError> {
+        self.inner.usage(owner, since).await
+    }
+
+    async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
+        self.inner.queued_before(moment).await
     }
 
     async fn ping(&self) -> Result<(), JobError> {
@@ -256,6 +265,7 @@ impl Process {
             transcoder: Arc::new(FakeTranscoder),
             clock: Arc::clone(&clock),
             policy,
+            quota: Quota::default(),
             work_dir: world.work_dir.path().to_owned(),
         };
         let notify = Notify {
@@ -294,7 +304,16 @@ impl Process {
         }
         let (relaying, until) = (relay.clone(), shutdown.clone());
         shutdown.spawn(async move { relaying.run(&until).await });
-        let upload = Upload { jobs, videos, queue, preflight: None, clock, policy, max_bytes: 1_000_000 };
+        let upload = Upload {
+            jobs,
+            videos,
+            queue,
+            preflight: None,
+            clock,
+            policy,
+            max_bytes: 1_000_000,
+            quota: Quota::default(),
+        };
         Self { script, shutdown, upload, relay }
     }
 

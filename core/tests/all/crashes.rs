@@ -12,6 +12,7 @@ use microserve_core::convert::Convert;
 use microserve_core::events::Event;
 use microserve_core::job::{Job, JobStore, Policy, State};
 use microserve_core::memory::{MemoryBlobs, MemoryJobs, MemoryQueue};
+use microserve_core::quota::Quota;
 use microserve_core::transcode::{
     Limit, Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder,
 };
@@ -52,6 +53,7 @@ async fn codes(fails: fn() -> TranscodeError) -> Vec<String> {
         clock: Arc::clone(&clock),
         policy,
         max_bytes: 100,
+        quota: Quota::default(),
     };
     let incoming = Incoming {
         owner: AccountId::random(),
@@ -65,8 +67,17 @@ async fn codes(fails: fn() -> TranscodeError) -> Vec<String> {
     let job = upload.upload(incoming).await.unwrap();
     let (videos, mp3s, transcoder) = (blobs.clone(), blobs, Arc::new(Fails(fails)));
     let work_dir_path = work_dir.path().to_owned();
-    let convert =
-        Convert { jobs: jobs.clone(), videos, mp3s, queue, transcoder, clock, policy, work_dir: work_dir_path };
+    let convert = Convert {
+        jobs: jobs.clone(),
+        videos,
+        mp3s,
+        queue,
+        transcoder,
+        clock,
+        policy,
+        quota: Quota::default(),
+        work_dir: work_dir_path,
+    };
     let mut codes = Vec::new();
     loop {
         convert.handle(&Event::of(&job).to_message().unwrap(), &CancellationToken::new()).await;

@@ -12,6 +12,7 @@ use microserve_core::account::AccountId;
 use microserve_core::clock::TokioClock;
 use microserve_core::job::{Job, Policy};
 use microserve_core::memory::{MemoryBlobs, MemoryJobs, MemoryQueue};
+use microserve_core::quota::Quota;
 use microserve_core::transcode::{Options, Progress, Sink, Source, SourceInfo, TranscodeError, Transcoded, Transcoder};
 use microserve_core::upload::{Incoming, Preflight, Upload, UploadError};
 use tokio::sync::Notify;
@@ -45,6 +46,7 @@ fn taking(look: impl Fn() + Send + Sync + 'static, at_a_time: usize) -> Upload {
         clock: Arc::new(TokioClock::start()),
         policy: Policy::default(),
         max_bytes: 100,
+        quota: Quota::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use microserve_core::account::AccountId;
 use microserve_core::blob::{BlobMeta, BlobStore, Fid};
 use microserve_core::job::{Job, JobStore, Parts, Policy, change};
 use microserve_core::memory::{MemoryBlobs, MemoryJobs, MemoryQueue};
+use microserve_core::quota::Quota;
 use microserve_core::relay::Relay;
 use microserve_core::transcode::Options;
 use microserve_core::upload::{Beginning, Upload, UploadError};
@@ -36,6 +37,7 @@ impl World {
             clock: clock.clone(),
             policy,
             max_bytes: 1 << 20,
+            quota: Quota::default(),
         };
         let relay = Relay {
             jobs: jobs.clone(),

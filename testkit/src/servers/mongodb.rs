@@ -100,7 +100,7 @@ impl Server {
 
     /// Stops it in its tracks: connections stay open, and nobody answers.
     pub fn freeze(&self) {
-        self.process.as_ref().expect("the server runs").signal("-STOP");
+        self.process.as_ref().expect("the server runs").freeze();
     }
 
     /// Lets it go on after [`Server::freeze`].

@@ -55,7 +55,7 @@ impl Server {
 
     /// Stops it in its tracks: connections stay open, and nobody answers.
     pub fn freeze(&self) {
-        self.process.as_ref().expect("the broker runs").signal("-STOP");
+        self.process.as_ref().expect("the broker runs").freeze();
     }
 
     /// Lets it go on after [`Server::freeze`].

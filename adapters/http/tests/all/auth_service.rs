@@ -22,7 +22,7 @@ use microserve_core::clock::Clock;
 use microserve_core::job::JobStore;
 use microserve_core::login::Login;
 use microserve_core::password::Passwords;
-use microserve_http::{Auth, AuthService, Limits, TokenKeys, Verifier, login_elsewhere, serve};
+use microserve_http::{Auth, AuthService, Limits, Registration, TokenKeys, Verifier, accounts_elsewhere, serve};
 use tokio::net::TcpListener;
 
 /// A time that stands still until it is moved.
@@ -81,7 +81,7 @@ impl Service {
 fn gateway(world: &World, address: SocketAddr) -> Router {
     let auth = Arc::new(AuthService::new(&format!("http://{address}")).unwrap());
     let verifier = Verifier::remote(auth.clone(), world.clock.clone());
-    world.gateway(verifier).merge(login_elsewhere(auth))
+    world.gateway(verifier).merge(accounts_elsewhere(auth))
 }
 
 #[tokio::test]
@@ -181,8 +181,14 @@ async fn a_new_key_is_looked_for_and_strangers_make_nobody_look_often() {
     let new = TokenKeys::generate().unwrap().to_pem();
     let both = Arc::new(TokenKeys::from_pems([world.keys.to_pem().as_str(), new.as_str()]).unwrap());
     let verifier = Verifier::new(both.clone(), world.accounts.clone(), world.clock.clone());
-    let people = Login::new(world.accounts.clone(), Passwords::new(1).unwrap());
-    let auth = microserve_http::auth(Auth { login: people, keys: both, verifier, clock: world.clock.clone() });
+    let people = Login::new(world.accounts.clone(), Passwords::new(1).unwrap(), world.clock.clone());
+    let auth = microserve_http::auth(Auth {
+        login: people,
+        keys: both,
+        verifier,
+        registration: Registration::Closed,
+        clock: world.clock.clone(),
+    });
     let service = Service::start(world.app.clone()).await;
     let address = service.address;
     let known = Arc::new(AuthService::new(&format!("http://{address}")).unwrap());

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use common::{World, login, request};
 use jiff::Timestamp;
 use microserve_core::TokioClock;
-use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_http::TokenKeys;
 use ring::signature::Ed25519KeyPair;
 use serde_json::{Value, json};
@@ -178,9 +178,11 @@ async fn keys_rotate_while_tokens_of_the_old_are_good() {
         let login = microserve_core::login::Login::new(
             world.accounts.clone(),
             microserve_core::password::Passwords::new(1).unwrap(),
+            world.clock.clone(),
         );
         let verifier = microserve_http::Verifier::new(keys.clone(), world.accounts.clone(), world.clock.clone());
-        microserve_http::auth(microserve_http::Auth { login, keys, verifier, clock: world.clock.clone() })
+        let registration = microserve_http::Registration::Closed;
+        microserve_http::auth(microserve_http::Auth { login, keys, verifier, registration, clock: world.clock.clone() })
     };
     let validate = |token: &str| request("POST", "/validate", token).body(Body::empty()).unwrap();
     let claims = common::answer(&auth(both.clone()), validate(&token)).await.json();
@@ -314,6 +316,18 @@ impl AuthStore for Outage {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.get()?.delete(id).await
+    }
+
+    async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
+        self.get()?.tally(name).await
+    }
+
+    async fn swap_tally(&self, name: &TallyName, from: Option<Tally>, to: Option<Tally>) -> Result<bool, AuthError> {
+        self.get()?.swap_tally(name, from, to).await
+    }
+
+    async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
+        self.get()?.forget_tallies(before).await
     }
 
     async fn ping(&self) -> Result<(), AuthError> {

@@ -18,11 +18,12 @@ use microserve_core::job::{Job, JobStore, Output, Policy};
 use microserve_core::login::Login;
 use microserve_core::memory::{FakeTranscoder, MemoryAccounts, MemoryBlobs, MemoryJobs, MemoryQueue};
 use microserve_core::password::Passwords;
+use microserve_core::quota::Quota;
 use microserve_core::transcode::{Options, SourceInfo};
 use microserve_core::upload::{Preflight, Upload};
 use microserve_core::watch::Watches;
 use microserve_core::{Shutdown, SystemClock};
-use microserve_http::{Auth, Gateway, TokenKeys, Verifier};
+use microserve_http::{Auth, Gateway, Registration, TokenKeys, Verifier};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -45,6 +46,7 @@ pub struct World {
     pub shutdown: Shutdown,
     pub app: Router,
     pub anna: Account,
+    pub quota: Quota,
 }
 
 /// An answer, read to its end.
@@ -99,15 +101,42 @@ impl World {
         let (videos, mp3s) = (Arc::new(MemoryBlobs::default()), Arc::new(MemoryBlobs::default()));
         let keys = Arc::new(TokenKeys::generate().unwrap());
         let verifier = Verifier::new(keys.clone(), around(accounts.clone()), clock.clone());
-        let login = Login::new(accounts.clone(), Passwords::new(2).unwrap());
-        let auth = Auth { login, keys: keys.clone(), verifier: verifier.clone(), clock: clock.clone() };
         let anna = add_account(&accounts, &*clock, "anna@example.com").await;
         let app = Router::new();
         let shutdown = Shutdown::new();
         let watches = Watches::new(jobs.clone(), &shutdown, watchers);
-        let mut world = Self { accounts, jobs, queue, videos, mp3s, watches, keys, clock, shutdown, app, anna };
+        let mut world = Self {
+            accounts,
+            jobs,
+            queue,
+            videos,
+            mp3s,
+            watches,
+            keys,
+            clock,
+            shutdown,
+            app,
+            anna,
+            quota: Quota::default(),
+        };
+        let auth = world.auth(Registration::Closed, &verifier);
         world.app = world.gateway(verifier).merge(microserve_http::auth(auth));
         world
+    }
+
+    /// What lets people in.
+    pub fn auth(&self, registration: Registration, verifier: &Verifier) -> Auth {
+        let clock = self.clock.clone();
+        let login = Login::new(self.accounts.clone(), Passwords::new(2).unwrap(), clock.clone());
+        Auth { login, keys: self.keys.clone(), verifier: verifier.clone(), registration, clock }
+    }
+
+    /// Puts everything together anew: with another quota, or for other newcomers.
+    pub fn rebuild(&mut self, registration: Registration, quota: Quota) {
+        self.quota = quota;
+        let verifier = Verifier::new(self.keys.clone(), self.accounts.clone(), self.clock.clone());
+        let auth = self.auth(registration, &verifier);
+        self.app = self.gateway(verifier).merge(microserve_http::auth(auth));
     }
 
     /// A gateway for those whom `verifier` knows.
@@ -121,6 +150,7 @@ impl World {
             clock: clock.clone(),
             policy,
             max_bytes: LIMIT,
+            quota: self.quota,
         };
         microserve_http::gateway(Gateway {
             upload,

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash};
+use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_core::clock::{Clock, SystemClock};
 use microserve_core::password::{Passwords, Verdict};
 use microserve_mysql::MySqlAccounts;
@@ -185,16 +185,20 @@ async fn the_documented_rights_are_enough() {
     server.sql("", "CREATE USER 'microserve'@'%' IDENTIFIED BY 'a'; CREATE USER 'owner'@'%' IDENTIFIED BY 'b'");
     for database in [name(&fresh), name(&tutorial)] {
         server.sql(database, "GRANT SELECT, INSERT, UPDATE, CREATE, ALTER ON user TO 'owner'@'%'");
+        server.sql(database, "GRANT CREATE ON microserve_tally TO 'owner'@'%'");
     }
     migrated(&server.url("owner", "b", name(&fresh))).await;
     for database in [name(&fresh), name(&tutorial)] {
         server.sql(database, "GRANT SELECT, INSERT, UPDATE, DELETE ON user TO 'microserve'@'%'");
     }
+    let tallies = "GRANT SELECT, INSERT, UPDATE, DELETE ON microserve_tally TO 'microserve'@'%'";
+    server.sql(name(&fresh), tallies);
 
     let daily = open(&server.url("microserve", "a", name(&tutorial))).await.unwrap();
     let err = daily.migrate(PATIENCE).await.unwrap_err();
     assert!(matches!(err, AuthError::Internal(_)) && words(&err).contains("let its owner"), "{}", words(&err));
     migrated(&server.url("owner", "b", name(&tutorial))).await;
+    server.sql(name(&tutorial), tallies);
     daily.migrate(PATIENCE).await.unwrap();
 
     let daily = migrated(&server.url("microserve", "a", name(&fresh))).await;
@@ -207,6 +211,11 @@ async fn the_documented_rights_are_enough() {
     assert!(!daily.rehash(anna.id, &PasswordHash::from_stored("$ARGON2ID$…2"), &hash).await.unwrap());
     daily.set_password(anna.id, &hash, anna.created_at).await.unwrap();
     daily.set_disabled(anna.id, true).await.unwrap();
+    let (name, tally) = (TallyName::of("account", "anna"), Tally { count: 1, at: anna.created_at });
+    assert!(daily.swap_tally(&name, None, Some(tally)).await.unwrap());
+    assert!(daily.swap_tally(&name, Some(tally), Some(Tally { count: 2, ..tally })).await.unwrap());
+    assert_eq!(daily.tally(&name).await.unwrap(), Some(Tally { count: 2, ..tally }));
+    daily.forget_tallies(anna.created_at).await.unwrap();
     daily.delete(anna.id).await.unwrap();
 }
 

@@ -1,0 +1,69 @@
+//! The caller's own account: what it takes up and may take up; and its end.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use microserve_core::account::{AccountId, Email};
+use microserve_core::job::delete_all;
+use microserve_core::quota::{DAY, Quota, Usage};
+use serde::Serialize;
+
+use crate::bearer::Caller;
+use crate::gateway::Shared;
+use crate::problem::Problem;
+
+/// An account as its owner sees it.
+#[derive(Serialize)]
+struct Me<'a> {
+    account_id: AccountId,
+    email: &'a Email,
+    admin: bool,
+    usage: Used,
+    limits: Limits,
+}
+
+#[derive(Serialize)]
+struct Used {
+    #[serde(flatten)]
+    now: Usage,
+    /// From when on `seconds` are counted.
+    since: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Limits {
+    #[serde(flatten)]
+    quota: Quota,
+    /// The largest video, in bytes.
+    upload_bytes: u64,
+}
+
+/// `GET /me`.
+pub(crate) async fn show(State(gateway): State<Shared>, caller: Caller) -> Result<Response, Problem> {
+    let since = gateway.clock.now().checked_sub(DAY).unwrap_or(Timestamp::MIN);
+    let now = gateway.jobs.usage(caller.id, since).await?;
+    let me = Me {
+        account_id: caller.id,
+        email: &caller.email,
+        admin: caller.admin,
+        usage: Used { now, since },
+        limits: Limits { quota: gateway.upload.quota, upload_bytes: gateway.upload.max_bytes },
+    };
+    Ok(([(header::CACHE_CONTROL, "private, no-store")], Json(me)).into_response())
+}
+
+/// `DELETE /me`: the account goes, and everything that it has. The jobs first: without the account, nobody could ask for
+/// that again. What is begun meanwhile, on this or another gateway, goes at the second look.
+pub(crate) async fn remove(
+    State(gateway): State<Shared>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let jobs = &*gateway.jobs;
+    delete_all(jobs, caller.id, gateway.clock.now(), &gateway.policy).await?;
+    gateway.verifier.remove_account(&headers).await?;
+    delete_all(jobs, caller.id, gateway.clock.now(), &gateway.policy).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

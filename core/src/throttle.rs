@@ -1,0 +1,223 @@
+//! Throttle: whoever guesses passwords is slowed down, and nobody is locked out.
+//!
+//! Attempts are counted before a password is looked at, by compare and swap in the account store: guesses that come at
+//! the same time, or to several servers, count one by one. A right password takes its count back. What is counted are
+//! attempts on an account, whether there is one of this name or not, and attempts from an address. Once there were more
+//! than a few within a quarter of an hour, each has to wait twice as long as the one before, up to a minute.
+//!
+//! How many passwords are checked at the same time, whoever asks, is limited by [`Passwords`](crate::password).
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use crate::account::{AuthError, AuthStore, Tally, TallyName};
+use crate::clock::{later, since};
+
+/// Attempts at an account that cost no wait.
+pub const FREE_PER_ACCOUNT: u32 = 5;
+/// Attempts from an address that cost no wait: several people may share it.
+pub const FREE_PER_ADDRESS: u32 = 30;
+/// An attempt is remembered until there were none for this long.
+pub const WINDOW: Duration = Duration::from_secs(15 * 60);
+/// The longest wait between two attempts.
+pub const LONGEST: Duration = Duration::from_secs(60);
+/// Who is overtaken more often than this by others who count under the same name is told to come back.
+const SWAPS: u32 = 16;
+
+/// Counts attempts.
+#[derive(Clone)]
+pub(crate) struct Throttle {
+    accounts: Arc<dyn AuthStore>,
+}
+
+/// An attempt that was counted.
+pub(crate) struct Attempt {
+    account: TallyName,
+    address: Option<TallyName>,
+    /// How many more there are on this account before one has to wait.
+    pub(crate) left: u32,
+}
+
+/// Why an attempt may not be made.
+pub(crate) enum Refused {
+    /// Not before this time is over.
+    Wait(Duration),
+    /// The store does not say.
+    Store(AuthError),
+}
+
+impl Throttle {
+    pub(crate) fn new(accounts: Arc<dyn AuthStore>) -> Self {
+        Self { accounts }
+    }
+
+    /// Counts an attempt to log in under a name, from an address if that is known.
+    pub(crate) async fn begin(&self, name: &str, from: Option<IpAddr>, now: Timestamp) -> Result<Attempt, Refused> {
+        let account = TallyName::of("account", name);
+        let address = from.map(|address| TallyName::of("address", &network(address).to_string()));
+        // Looked at first: who has to wait for the one reason is not counted for the other.
+        if let Some(address) = &address {
+            let tally = self.accounts.tally(address).await.map_err(Refused::Store)?;
+            wait_is_over(tally, FREE_PER_ADDRESS, now)?;
+        }
+        let count = self.count(&account, FREE_PER_ACCOUNT, now).await?;
+        if let Some(address) = &address {
+            self.count(address, FREE_PER_ADDRESS, now).await?;
+        }
+        Ok(Attempt { account, address, left: FREE_PER_ACCOUNT.saturating_sub(count) })
+    }
+
+    /// The password was right: nothing is held against the account any more, nor this attempt against the address. Failing
+    /// to note that is no reason to keep somebody out.
+    pub(crate) async fn succeeded(&self, attempt: &Attempt) {
+        self.change(&attempt.account, |_| None).await;
+        self.take_back_address(attempt).await;
+    }
+
+    /// The password was not looked at.
+    pub(crate) async fn unanswered(&self, attempt: &Attempt) {
+        self.change(&attempt.account, one_less).await;
+        self.take_back_address(attempt).await;
+    }
+
+    async fn take_back_address(&self, attempt: &Attempt) {
+        if let Some(address) = &attempt.address {
+            self.change(address, one_less).await;
+        }
+    }
+
+    /// Counts one more, and says how many there are then.
+    async fn count(&self, name: &TallyName, free: u32, now: Timestamp) -> Result<u32, Refused> {
+        for _ in 0..SWAPS {
+            let tally = self.accounts.tally(name).await.map_err(Refused::Store)?;
+            wait_is_over(tally, free, now)?;
+            let earlier = tally.filter(|tally| since(now, tally.at) < WINDOW).map_or(0, |tally| tally.count);
+            let more = Tally { count: earlier.saturating_add(1), at: now };
+            if self.accounts.swap_tally(name, tally, Some(more)).await.map_err(Refused::Store)? {
+                return Ok(more.count);
+            }
+        }
+        // Others count under the same name all the time.
+        Err(Refused::Wait(Duration::from_secs(1)))
+    }
+
+    async fn change(&self, name: &TallyName, to: impl Fn(Tally) -> Option<Tally>) {
+        let outcome = async {
+            for _ in 0..SWAPS {
+                let Some(tally) = self.accounts.tally(name).await? else { return Ok(()) };
+                if self.accounts.swap_tally(name, Some(tally), to(tally)).await? {
+                    return Ok(());
+                }
+            }
+            Ok::<_, AuthError>(())
+        };
+        if let Err(err) = outcome.await {
+            warn!(error = &err as &dyn std::error::Error, "could not take back an attempt to log in");
+        }
+    }
+}
+
+fn one_less(tally: Tally) -> Option<Tally> {
+    let count = tally.count.saturating_sub(1);
+    (count > 0).then_some(Tally { count, ..tally })
+}
+
+/// Whether another attempt may be made by now.
+fn wait_is_over(tally: Option<Tally>, free: u32, now: Timestamp) -> Result<(), Refused> {
+    let Some(tally) = tally.filter(|tally| tally.count >= free && since(now, tally.at) < WINDOW) else { return Ok(()) };
+    let wait = Duration::from_secs(1 << (tally.count - free).min(10)).min(LONGEST);
+    let left = since(later(tally.at, wait), now);
+    if left.is_zero() { Ok(()) } else { Err(Refused::Wait(left)) }
+}
+
+/// What one customer of a provider has: an IPv4 address, or an IPv6 network of 64 bits, of which they can take any.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryAccounts;
+
+    fn start() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    async fn begin(throttle: &Throttle, name: &str, from: &str, now: Timestamp) -> Result<u32, Duration> {
+        match throttle.begin(name, Some(from.parse().unwrap()), now).await {
+            Ok(attempt) => Ok(attempt.left),
+            Err(Refused::Wait(wait)) => Err(wait),
+            Err(Refused::Store(err)) => panic!("{err}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_sixth_attempt_waits_and_each_further_one_twice_as_long() {
+        let throttle = Throttle::new(Arc::new(MemoryAccounts::default()));
+        let mut now = start();
+        for left in (0..5).rev() {
+            assert_eq!(begin(&throttle, "anna", "192.0.2.1", now).await, Ok(left));
+        }
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let wait = Duration::from_secs(seconds);
+            assert_eq!(begin(&throttle, "anna", "192.0.2.1", now).await, Err(wait), "wherever it comes from");
+            assert_eq!(begin(&throttle, "anna", "192.0.2.2", now).await, Err(wait));
+            now = later(now, wait);
+            assert_eq!(begin(&throttle, "anna", "192.0.2.1", now).await, Ok(0));
+        }
+        assert_eq!(begin(&throttle, "bea", "192.0.2.1", now).await, Ok(4), "others are not slowed down");
+        now = later(now, WINDOW);
+        assert_eq!(begin(&throttle, "anna", "192.0.2.1", now).await, Ok(4), "it is forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_network_that_tries_many_names_is_slowed_down() {
+        let throttle = Throttle::new(Arc::new(MemoryAccounts::default()));
+        let now = start();
+        for n in 0..FREE_PER_ADDRESS {
+            assert_eq!(begin(&throttle, &format!("{n}"), &format!("2001:db8::{n:x}"), now).await, Ok(4));
+        }
+        assert_eq!(begin(&throttle, "next", "2001:db8::ffff", now).await, Err(Duration::from_secs(1)));
+        assert_eq!(begin(&throttle, "next", "2001:db8:0:1::1", now).await, Ok(4), "the other network's first");
+    }
+
+    #[tokio::test]
+    async fn right_passwords_leave_nothing_behind() {
+        let accounts = Arc::new(MemoryAccounts::default());
+        let throttle = Throttle::new(Arc::clone(&accounts) as Arc<dyn AuthStore>);
+        let from = Some("192.0.2.1".parse().unwrap());
+        for round in 0..100 {
+            let Ok(attempt) = throttle.begin("anna", from, start()).await else { panic!("refused in round {round}") };
+            throttle.succeeded(&attempt).await;
+            assert_eq!(accounts.tally(&attempt.account).await.unwrap(), None);
+            assert_eq!(accounts.tally(attempt.address.as_ref().unwrap()).await.unwrap(), None);
+        }
+        let Ok(attempt) = throttle.begin("anna", from, start()).await else { panic!("refused") };
+        throttle.unanswered(&attempt).await;
+        assert_eq!(accounts.tally(&attempt.account).await.unwrap(), None, "nobody has looked at the password");
+    }
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "the test waits for them")]
+    async fn guesses_at_the_same_time_count_one_by_one() {
+        let throttle = Throttle::new(Arc::new(MemoryAccounts::default()));
+        let guesses = (0..100).map(|_| {
+            let throttle = throttle.clone();
+            tokio::spawn(async move { begin(&throttle, "anna", "192.0.2.1", start()).await.is_ok() })
+        });
+        let mut let_through = 0;
+        for guess in guesses.collect::<Vec<_>>() {
+            let_through += u32::from(guess.await.unwrap());
+        }
+        assert_eq!(let_through, FREE_PER_ACCOUNT);
+    }
+}
