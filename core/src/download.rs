@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use crate::account::AccountId;
 use crate::blob::{Blob, BlobError, BlobStore, Fid};
 use crate::job::{Job, JobError, JobId, JobStore, Output, Status};
@@ -38,24 +40,53 @@ impl Granted {
     }
 }
 
+fn granted(job: Job) -> Result<Granted, DownloadError> {
+    match (job.status(), job.output.clone()) {
+        (Status::Deleted, _) => Err(DownloadError::NotFound),
+        (Status::Expired, _) => Err(DownloadError::Expired),
+        (Status::Done, Some(output)) => Ok(Granted { job, output }),
+        (status, _) => Err(DownloadError::NotReady(status)),
+    }
+}
+
 impl Download {
     /// Finds an MP3 by its own fid or by its job's id. Somebody else's is as unknown as one that never was.
     ///
     /// # Errors
     /// One of [`DownloadError`].
     pub async fn find(&self, owner: AccountId, fid: &Fid) -> Result<Granted, DownloadError> {
-        let job = match self.jobs.get(JobId::from_bytes(*fid.as_bytes())).await? {
-            Some(job) => job,
-            None => self.job_of_mp3(fid).await?,
-        };
+        let job = self.job(fid).await?;
         if job.owner != owner {
             return Err(DownloadError::NotFound);
         }
-        match (job.status(), job.output.clone()) {
-            (Status::Deleted, _) => Err(DownloadError::NotFound),
-            (Status::Expired, _) => Err(DownloadError::Expired),
-            (Status::Done, Some(output)) => Ok(Granted { job, output }),
-            (status, _) => Err(DownloadError::NotReady(status)),
+        granted(job)
+    }
+
+    /// Finds an MP3 by a link: its fid, until when it is good (seconds since 1970), and its signature.
+    ///
+    /// # Errors
+    /// One of [`DownloadError`]; a link that was never made is as unknown as its file.
+    pub async fn find_by_link(
+        &self,
+        fid: &Fid,
+        expires: i64,
+        signature: &str,
+        now: Timestamp,
+    ) -> Result<Granted, DownloadError> {
+        let job = self.job(fid).await?;
+        if !job.has_signed(fid, expires, signature) {
+            return Err(DownloadError::NotFound);
+        }
+        if expires <= now.as_second() {
+            return Err(DownloadError::LinkExpired);
+        }
+        granted(job)
+    }
+
+    async fn job(&self, fid: &Fid) -> Result<Job, DownloadError> {
+        match self.jobs.get(JobId::from_bytes(*fid.as_bytes())).await? {
+            Some(job) => Ok(job),
+            None => self.job_of_mp3(fid).await,
         }
     }
 
@@ -93,6 +124,9 @@ pub enum DownloadError {
     /// The job has not come to an MP3 (yet).
     #[error("there is no MP3: the job is {}", .0.as_str())]
     NotReady(Status),
+    /// The link was good for a limited time.
+    #[error("the link has expired")]
+    LinkExpired,
     /// There was one.
     #[error("the MP3 is no longer kept")]
     Expired,

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::{AccountId, Email};
 use crate::blob::{Fid, Sha256};
 use crate::id::id;
+use crate::link::LinkKey;
 use crate::retry::Backoff;
 use crate::transcode::{Options, Problem, SourceInfo};
 
@@ -55,6 +56,8 @@ pub struct Policy {
     pub give_up_after: Duration,
     /// A mail that takes longer has an unknown outcome.
     pub mail_lease: Duration,
+    /// How long a link is good that opens an MP3 without logging in.
+    pub link_ttl: Duration,
     /// How long videos are kept after their job's end. `None`: for ever.
     pub keep_videos: Option<Duration>,
     /// How long MP3s are kept after their job's end. `None`: for ever.
@@ -73,6 +76,7 @@ impl Default for Policy {
             attempts: 8,
             give_up_after: 24 * 60 * MINUTE,
             mail_lease: 5 * MINUTE,
+            link_ttl: 7 * 24 * 60 * MINUTE,
             keep_videos: Some(24 * 60 * MINUTE),
             keep_mp3s: None,
         }
@@ -123,6 +127,9 @@ pub struct Job {
     pub source: Option<SourceInfo>,
     /// The MP3.
     pub output: Option<Output>,
+    /// What links to the MP3 are signed by. `None`: they were revoked.
+    #[serde(default)]
+    pub link_key: Option<LinkKey>,
     /// Why the last attempt failed, while there will be another.
     pub last_problem: Option<Problem>,
     /// The mail to the owner.

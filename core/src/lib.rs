@@ -113,6 +113,7 @@ mod id;
 pub mod idempotency;
 pub mod inspect;
 pub mod job;
+pub mod link;
 pub mod login;
 pub mod mail;
 pub mod memory;

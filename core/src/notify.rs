@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::account::Email;
 use crate::adopt::Adopt;
 use crate::blob::BlobStore;
-use crate::clock::{Clock, since};
+use crate::clock::{Clock, later, since};
 use crate::job::{ChangeError, Job, JobId, JobStore, MailState, Policy, State, change};
 use crate::mail::{Mail, MailError, Mailer};
 use crate::queue::{Message, Settlement};
@@ -75,7 +75,7 @@ impl Notify {
     }
 
     async fn send(&self, job: &Job) -> Settlement {
-        let Some(mail) = compose(job, &self.from, &self.public_url) else { return Settlement::Ack };
+        let Some(mail) = compose(job, &self.from, &self.public_url, &self.policy) else { return Settlement::Ack };
         // Some seconds of the lease are left to say in the row what became of the mail.
         let patience = self.policy.mail_lease.mul_f64(0.8);
         let outcome = match tokio::time::timeout(patience, self.mailer.send(&mail)).await {
@@ -120,19 +120,30 @@ impl Notify {
 
 /// The mail for a job: nothing in it changes from one time to the next. `None`: there is nothing to tell.
 #[must_use]
-pub fn compose(job: &Job, from: &Email, public_url: &str) -> Option<Mail> {
+pub fn compose(job: &Job, from: &Email, public_url: &str, policy: &Policy) -> Option<Mail> {
     let (subject, text, html) = match (&job.state, &job.output) {
         (State::Done, Some(output)) => {
             let fid = output.fid;
             let name = html_escape(&job.filename);
-            let link = format!("{public_url}/download?fid={fid}");
-            let curl = format!("curl -X GET -H \"Authorization: Bearer $TOKEN\" --output mp3_download.mp3 \"{link}\"");
+            let by_token = format!("{public_url}/download?fid={fid}");
+            let curl =
+                format!("curl -X GET -H \"Authorization: Bearer $TOKEN\" --output mp3_download.mp3 \"{by_token}\"");
+            let expires = later(job.finished_at.unwrap_or(job.created_at), policy.link_ttl);
+            let signed = job.link(expires).map(|query| format!("{public_url}/download?{query}"));
+            let until = expires.strftime("%Y-%m-%d %H:%M UTC");
+            let note = if signed.is_some() {
+                format!("until {until}, without logging in")
+            } else {
+                "with your token".to_owned()
+            };
+            let link = signed.unwrap_or(by_token);
             let text = format!(
-                "Your video {} is an MP3 now.\n\nFile ID: {fid}\n\nDownload it (with the token that logging in gave you):\n\n{curl}\n\nLink: {link}\n",
+                "Your video {} is an MP3 now.\n\nFile ID: {fid}\n\nDownload it (with the token that logging in gave you):\n\n{curl}\n\nLink ({note}): {link}\n",
                 one_line(&job.filename)
             );
             let html = format!(
-                "<p>Your video <b>{name}</b> is an MP3 now.</p>\n<p>File ID: <code>{fid}</code></p>\n<p><a href=\"{link}\">Download it</a>, or with curl and the token that logging in gave you:</p>\n<pre>{}</pre>\n",
+                "<p>Your video <b>{name}</b> is an MP3 now.</p>\n<p>File ID: <code>{fid}</code></p>\n<p><a href=\"{}\">Download it</a> ({note}), or with curl and the token that logging in gave you:</p>\n<pre>{}</pre>\n",
+                html_escape(&link),
                 html_escape(&curl)
             );
             ("Your MP3 file is ready!", text, html)

@@ -11,31 +11,53 @@ use microserve_core::blob::Fid;
 use microserve_core::convert::mp3_name;
 use microserve_core::download::Granted;
 use serde::Deserialize;
+use tracing::info;
 
-use crate::bearer::Caller;
 use crate::conditional::{Validators, format_date};
 use crate::filename;
-use crate::gateway::Shared;
+use crate::gateway::{Gateway, Shared};
 use crate::problem::{Code, Problem};
 use crate::range::{Requested, requested};
 
-/// `GET /download`'s parameter: the MP3's fid, or its job's id.
+/// `GET /download`'s parameters.
 #[derive(Deserialize)]
 pub(crate) struct Wanted {
+    /// The MP3's fid, or its job's id.
     fid: String,
+    /// Of a link that opens it without a token: until when it is good, in seconds since 1970, and its signature.
+    expires: Option<String>,
+    signature: Option<String>,
+}
+
+impl Wanted {
+    /// The MP3, if whoever asks may have it.
+    async fn find(self, gateway: &Gateway, headers: &HeaderMap) -> Result<Granted, Problem> {
+        let fid = self.fid.parse::<Fid>().map_err(|_| malformed())?;
+        let Some(signature) = self.signature else {
+            let caller = gateway.verifier.caller(headers).await?;
+            return Ok(gateway.download.find(caller.id, &fid).await?);
+        };
+        let expires = self.expires.and_then(|text| text.parse().ok()).ok_or_else(malformed)?;
+        Ok(gateway.download.find_by_link(&fid, expires, &signature, gateway.clock.now()).await?)
+    }
+}
+
+fn malformed() -> Problem {
+    Problem::new(
+        Code::MalformedId,
+        "`fid` is 24 lower-case hexadecimal characters; a link is to be used as it was given",
+    )
 }
 
 /// `GET` and `HEAD /download`.
 pub(crate) async fn download(
     State(gateway): State<Shared>,
-    caller: Caller,
     wanted: Result<Query<Wanted>, QueryRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let fid: Option<Fid> = wanted.ok().and_then(|Query(wanted)| wanted.fid.parse().ok());
-    let fid = fid.ok_or_else(|| Problem::new(Code::MalformedId, "`fid` is 24 lower-case hexadecimal characters"))?;
-    let granted = gateway.download.find(caller.id, &fid).await?;
+    let Query(wanted) = wanted.map_err(|_| malformed())?;
+    let granted = wanted.find(&gateway, &headers).await?;
     let size = granted.output().size;
     let validators = validators(&granted);
     if validators.not_modified(&headers) {
@@ -54,6 +76,7 @@ pub(crate) async fn download(
         Requested::Part(range) => (StatusCode::PARTIAL_CONTENT, Some(range)),
         Requested::NotSatisfiable => return Err(Problem::range_not_satisfiable(size)),
     };
+    info!(target: "audit", { job.id = %granted.job().id, account.id = %granted.job().owner }, "downloaded");
     let blob = gateway.download.open(&granted, range).await?;
     let mut sent = vec![(header::CONTENT_LENGTH, (blob.range.end - blob.range.start).to_string())];
     if status == StatusCode::PARTIAL_CONTENT {

@@ -17,7 +17,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::bearer::Verifier;
 use crate::edge::with_edge;
-use crate::{download, events, jobs, me, tus, upload};
+use crate::{download, events, jobs, links, me, tus, upload};
 
 /// A store that takes longer to find a job or an MP3 is taken for one that can't be reached.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -45,7 +45,7 @@ pub struct Gateway {
 pub(crate) type Shared = Arc<Gateway>;
 
 /// `POST /upload`, `PUT /upload/{name}`, `/files` as tus 1.0.0 has it, `GET /jobs`, `GET` and `DELETE /jobs/{id}`,
-/// `GET /jobs/{id}/events`, `POST /jobs/{id}/retry`, `GET` and `HEAD /download`, `GET` and `DELETE /me`.
+/// `GET /jobs/{id}/events`, `POST /jobs/{id}/retry`, `POST` and `DELETE /jobs/{id}/link`, `GET` and `HEAD /download`, `GET` and `DELETE /me`.
 pub fn gateway(gateway: Gateway) -> Router {
     let patient = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE);
     let files = Router::new()
@@ -60,6 +60,7 @@ pub fn gateway(gateway: Gateway) -> Router {
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", delete(jobs::remove))
         .route("/jobs/{id}/retry", post(jobs::retry))
+        .route("/jobs/{id}/link", post(links::create).delete(links::revoke))
         .route("/download", get(download::download))
         .layer(patient)
         // These may wait on purpose, and are patient with the store by themselves.

@@ -9,6 +9,7 @@
 //! | `/files`, resumable uploads | `tus` |
 //! | `GET /jobs`, `GET /jobs/{id}`, `DELETE /jobs/{id}`, `POST /jobs/{id}/retry` | `jobs`, with `prefer` |
 //! | `GET /jobs/{id}/events` | `events` |
+//! | `POST /jobs/{id}/link`, `DELETE /jobs/{id}/link` | `links` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
@@ -33,6 +34,7 @@ mod gateway;
 mod idempotency;
 mod jobs;
 mod json;
+mod links;
 mod login;
 mod me;
 mod multipart;

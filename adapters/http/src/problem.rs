@@ -125,6 +125,8 @@ codes! {
     UnknownVersion = "unknown_version", PRECONDITION_FAILED, "Unknown version of the protocol";
     /// The MP3 was there and is no longer kept.
     Expired = "expired", GONE, "No longer kept";
+    /// The link was good for a limited time.
+    LinkExpired = "link_expired", GONE, "Link expired";
     /// The file is over the limit.
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "File too large";
     /// The body is not `multipart/form-data`.
@@ -368,6 +370,9 @@ impl From<DownloadError> for Problem {
             DownloadError::NotFound => Self::not_found(),
             DownloadError::NotReady(status) => {
                 Self::new(Code::NotReady, format!("there is no MP3: the job is {}", status.as_str()))
+            }
+            DownloadError::LinkExpired => {
+                Self::new(Code::LinkExpired, "this link is no longer good: log in to download")
             }
             DownloadError::Expired => Self::new(Code::Expired, "the MP3 is no longer kept"),
             DownloadError::RangeNotSatisfiable { size, .. } => Self::range_not_satisfiable(size),

@@ -29,6 +29,7 @@ impl Code {
             Self::OffsetMismatch => "Ask by `HEAD` how far the upload is, and go on from there.",
             Self::UploadComplete => "Delete its job instead.",
             Self::Expired => "Upload the video again.",
+            Self::LinkExpired => "Log in to download.",
             Self::UnknownVersion => "Send `Tus-Resumable: 1.0.0`.",
             Self::TooLarge => "Stay below the limit in the detail.",
             Self::ExpectedMultipart => "Send `multipart/form-data`.",

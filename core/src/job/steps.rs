@@ -6,6 +6,7 @@ use super::{Job, JobId, MailState, NotPossible, Output, Phase, Policy, State, St
 use crate::account::{AccountId, Email};
 use crate::blob::{BlobInfo, Fid};
 use crate::clock::later;
+use crate::link::LinkKey;
 use crate::queue::QueueName;
 use crate::quota::DAY;
 use crate::transcode::{Options, Problem, SourceInfo};
@@ -34,6 +35,7 @@ impl Job {
             due_at: None,
             source: None,
             output: None,
+            link_key: Some(LinkKey::random()),
             last_problem: None,
             mail: MailState::None,
             created_at: now,
@@ -265,6 +267,27 @@ impl Job {
         Ok(self.enter(State::Deleted, now, p))
     }
 
+    /// Links to its MP3 can be made again, after they were revoked.
+    ///
+    /// # Errors
+    /// [`NotPossible`] unless it is done.
+    pub fn allow_links(mut self) -> Step {
+        if self.state != State::Done {
+            return Err(self.cannot("linked to"));
+        }
+        self.link_key.get_or_insert_with(LinkKey::random);
+        Ok(self)
+    }
+
+    /// All links to its MP3 end.
+    ///
+    /// # Errors
+    /// None: that there are none is as good.
+    pub fn revoke_links(mut self) -> Step {
+        self.link_key = None;
+        Ok(self)
+    }
+
     /// Its files are gone. Until a day after it was made, the row stays for the owner's quota, with nothing personal in it.
     ///
     /// # Errors
@@ -278,6 +301,7 @@ impl Job {
         self.options = Options::default();
         self.last_problem = None;
         self.parts = None;
+        self.link_key = None;
         self.source = self.source.map(|source| SourceInfo { title: None, ..source });
         let mut job = self.rescheduled(now, p);
         job.due_at = Some(later(job.created_at, DAY).max(now));

@@ -289,7 +289,8 @@ fn a_job_that_runs_again_has_its_whole_day_and_another_mail() {
     assert_eq!((again.status(), again.bell(), again.attempt), (Status::Queued, Some(QueueName::VIDEO), 0));
     let again = again.claim(much_later, &p).unwrap().fail(2, problem(), much_later, &p).unwrap();
     let from = "mp3@example.com".parse().unwrap();
-    let mail = |job: &Job| microserve_core::notify::compose(job, &from, "https://example.com").unwrap();
+    let mail =
+        |job: &Job| microserve_core::notify::compose(job, &from, "https://example.com", &Policy::default()).unwrap();
     assert_ne!(mail(&failed).message_id, mail(&again).message_id, "a server would take it for a repetition");
 
     let day = Policy { attempts: 8, ..p };

@@ -8,6 +8,7 @@ mod auth_service;
 mod downloads;
 mod errors;
 mod gateway;
+mod links;
 mod live;
 mod repeated;
 mod server;
