@@ -128,7 +128,7 @@ pub(super) async fn fetch(api: &Api, id: &str, target: &Target, force: bool) -> 
     }
     let draft = Draft::open(&folder.unwrap_or(Path::new(".")).join(offer.draft_name(id)))?;
     let bar = super::byte_bar(offer.size, &offer.name);
-    let outcome = Download { api, id, offer: &offer, bar: &bar }.into_draft(&draft).await;
+    let outcome = Download { api, id, offer: &offer, bar: &bar }.finish(&draft).await;
     bar.finish_and_clear();
     outcome?;
     draft.check(&offer)?;
@@ -148,7 +148,7 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    async fn into_draft(&self, draft: &Draft) -> Outcome {
+    async fn finish(&self, draft: &Draft) -> Outcome {
         let mut patience = Patience::long(self.bar);
         loop {
             let before = draft.len(self.offer.size)?;
