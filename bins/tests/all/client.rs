@@ -406,3 +406,21 @@ async fn jobs_are_listed_cancelled_run_again_and_deleted() {
     assert_eq!(listed, [&ids[2], &ids[1]], "the newest first");
     person.fails(2, &["jobs", "--status", "lost"]);
 }
+
+#[test]
+fn a_token_is_not_carried_to_another_server() {
+    let (first, second) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (address, other) = (url(first.local_addr().unwrap().port()), url(second.local_addr().unwrap().port()));
+    let elsewhere = format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {other}/jobs\r\nContent-Length: 0\r\n\r\n");
+    std::thread::spawn(move || {
+        let mut tcp = first.accept().unwrap().0;
+        let _asked = tcp.read(&mut [0; 4096]);
+        let _gone = tcp.write_all(elsewhere.as_bytes());
+    });
+    let person = Person::new();
+    let output = person.command(&["jobs", "--server", &address]).env("MICROSERVE_TOKEN", "token").output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(said(&output).contains(&other), "{}", said(&output));
+    second.set_nonblocking(true).unwrap();
+    assert!(second.accept().is_err(), "nobody came");
+}
