@@ -19,6 +19,7 @@ pub(super) mod login;
 mod name;
 mod patience;
 mod store;
+mod tally;
 mod tus;
 pub(super) mod upload;
 pub(super) mod watch;

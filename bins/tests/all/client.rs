@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{World, exe};
@@ -15,6 +16,8 @@ use microserve_testkit::chaos_proxy::{ChaosProxy, Fault};
 use microserve_testkit::port::free_port;
 use microserve_testkit::server::{add_user, files_below};
 use microserve_testkit::{judge, media};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -231,7 +234,8 @@ async fn an_upload_comes_through_however_often_the_line_breaks() {
     let proxy = ChaosProxy::start(world.server.port());
     let person = Person::at(&world, &url(proxy.port()));
     let film = media::film(24, 60);
-    proxy.set(Fault::CutAfter(7 << 20));
+    // More cuts than anybody would bear who gets nowhere.
+    proxy.set(Fault::CutAfter(3 << 19));
     let job = &json_lines(&person.ok(&["upload", film.to_str().unwrap(), "--json"]))[0];
     proxy.heal();
     assert_eq!(person.ok(&["jobs"]).lines().count(), 2, "one job, and the headings");
@@ -423,4 +427,51 @@ fn a_token_is_not_carried_to_another_server() {
     assert!(said(&output).contains(&other), "{}", said(&output));
     second.set_nonblocking(true).unwrap();
     assert!(second.accept().is_err(), "nobody came");
+}
+
+/// A server by TLS that has no jobs, and its certificate in PEM.
+fn tls_server() -> (u16, String) {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![signed.cert.der().clone()], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for tcp in listener.incoming().map_while(Result::ok) {
+            let mut tls = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), tcp);
+            let _asked = tls.read(&mut [0; 4096]);
+            let _gone = tls.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"jobs\":[]}");
+        }
+    });
+    (port, signed.cert.pem())
+}
+
+#[test]
+fn a_server_by_tls_has_to_be_who_it_says() {
+    let ((port, certificate), (_, strange)) = (tls_server(), tls_server());
+    let person = Person::new();
+    let ask = |authority: &str, host: &str| {
+        std::fs::write(person.path("ca.pem"), authority).unwrap();
+        let mut command = person.command(&["jobs", "--json", "--server", &format!("https://{host}:{port}")]);
+        command.env("MICROSERVE_TOKEN", "token").env("SSL_CERT_FILE", person.path("ca.pem"));
+        command.env_remove("SSL_CERT_DIR").output().unwrap()
+    };
+    let known = ask(&certificate, "localhost");
+    assert_eq!(code(&known), 0, "{}", said(&known));
+    for (authority, host) in [(&strange, "localhost"), (&certificate, "127.0.0.1")] {
+        let refused = ask(authority, host);
+        assert_eq!(code(&refused), 7, "{}", said(&refused));
+        assert!(said(&refused).contains("certificate"), "{}", said(&refused));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_fails_later_says_what_to_do() {
+    let world = World::start().await;
+    let person = Person::at(&world, &world.server.url);
+    let video = media::tone_mp4(2);
+    let upload = ["upload", video.to_str().unwrap(), "--track", "7", "--wait"];
+    assert!(person.fails(3, &upload).contains("(no_such_track). Ask for one of the tracks that there are"));
 }

@@ -149,19 +149,22 @@ struct Download<'a> {
 
 impl Download<'_> {
     async fn finish(&self, draft: &Draft) -> Outcome {
-        let mut patience = Patience::long(self.bar);
+        let (mut patience, mut farthest) = (Patience::long(self.bar), 0);
         loop {
-            let before = draft.len(self.offer.size)?;
-            if before == self.offer.size {
+            let have = draft.len(self.offer.size)?;
+            if have == self.offer.size {
                 return Ok(());
             }
-            self.bar.set_position(before);
-            self.bar.reset_eta();
-            let Err(trouble) = self.go_on(draft, before).await else { continue };
-            if draft.len(self.offer.size)? > before {
+            // A server that begins anew each time is not waited for without end.
+            if have > farthest {
+                farthest = have;
                 patience.renew();
             }
-            patience.after(trouble).await?;
+            self.bar.set_position(have);
+            self.bar.reset_eta();
+            if let Err(trouble) = self.go_on(draft, have).await {
+                patience.after(trouble).await?;
+            }
         }
     }
 
@@ -178,11 +181,11 @@ impl Download<'_> {
             return Err(Trouble::Ours(Failure::new(1, "the MP3 has changed while it was downloaded: try again")));
         }
         let start = content_range(response.headers()).map_or(0, |(start, _)| start);
-        let mut left = self.offer.size.saturating_sub(start);
-        draft.go_to(start.min(have)).map_err(Trouble::Ours)?;
         if start > have {
             return Err(Trouble::Ours(Failure::new(1, "the server sends another part than was asked for")));
         }
+        let mut left = self.offer.size - start;
+        draft.go_to(start).map_err(Trouble::Ours)?;
         self.bar.set_position(start);
         while let Some(piece) = api::piece(&mut response).await? {
             let fits = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));

@@ -16,9 +16,9 @@ use crate::config::Peer;
 
 /// Log in at a server, for upload, jobs, watch and get.
 ///
-/// Asks for your e-mail address and your password. What is kept is not the password but a token, which is good for a day,
-/// in a file that only you can read: $XDG_STATE_HOME/microserve/login.json, or ~/.local/state/microserve/login.json.
-/// The server becomes the one that the other commands use.
+/// Asks for your e-mail address and your password. What is kept is not the password but a token, which is good for a
+/// day, in a file that only you can read: $XDG_STATE_HOME/microserve/login.json, or
+/// ~/.local/state/microserve/login.json. The server becomes the one that the other commands use.
 #[derive(Args)]
 #[command(after_help = "Example: microserve login --server https://mp3converter.com")]
 pub(crate) struct Login {

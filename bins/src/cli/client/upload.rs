@@ -17,17 +17,18 @@ use super::api::{self, Api};
 use super::get::{Target, fetch};
 use super::job::Job;
 use super::store::Store;
+use super::tally::Tally;
 use super::tus::Sending;
 use super::watch;
 use crate::cli::wanted::Wanted;
-use crate::cli::{Failure, Outcome, complain, exists, print};
+use crate::cli::{Failure, Outcome, exists, print};
 use crate::config::Client;
 
 /// Upload videos to a server, which turns them into MP3s.
 ///
 /// What breaks off goes on where it was: by itself when the line is bad, and by the same command after anything else.
-/// Prints a line for each file: the job's id, its status and the file's name. A mail tells when the MP3 is there; --wait
-/// and --output wait for it here.
+/// Prints a line for each file: the job's id, its status and the file's name. A mail tells when the MP3 is there; `--wait`
+/// and `--output` wait for it here.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Upload {
@@ -195,42 +196,4 @@ async fn bring(api: &Api, id: JobId, target: Option<&Target>, args: &Upload) -> 
 
 fn tell(job: &Job, args: &Upload) -> Outcome {
     Ok(print(&if args.json { job.0.to_string() } else { watch::line(job) })?)
-}
-
-/// What became of several things, each of which may fail for itself.
-pub(super) struct Tally {
-    all: usize,
-    failed: usize,
-    code: u8,
-}
-
-impl Tally {
-    pub(super) fn of(all: usize) -> Self {
-        Self { all, failed: 0, code: 0 }
-    }
-
-    /// Notes how one of them went. Of several, each complains for itself.
-    ///
-    /// # Errors
-    /// The failure, if the others would not go better.
-    pub(super) fn count(&mut self, outcome: Outcome) -> Outcome {
-        let Err(failure) = outcome else { return Ok(()) };
-        let concerns_all = matches!(failure.code, Failure::REFUSED | Failure::UNREACHABLE | Failure::INTERRUPTED);
-        if self.all == 1 || concerns_all {
-            return Err(failure);
-        }
-        complain(&failure);
-        self.failed += 1;
-        if self.code == 0 {
-            self.code = failure.code;
-        }
-        Ok(())
-    }
-
-    pub(super) fn outcome(&self) -> Outcome {
-        if self.failed == 0 {
-            return Ok(());
-        }
-        Err(Failure::new(self.code, format!("{} of {} failed", self.failed, self.all)))
-    }
 }

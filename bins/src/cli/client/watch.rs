@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use super::api::{self, Api, IDLE};
 use super::job::{Job, path};
 use super::patience::Patience;
-use super::upload::Tally;
+use super::tally::Tally;
 use crate::cli::{Outcome, print};
 use crate::config::Client;
 
