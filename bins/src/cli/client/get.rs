@@ -187,13 +187,16 @@ impl Download<'_> {
         let mut left = self.offer.size - start;
         draft.go_to(start).map_err(Trouble::Ours)?;
         self.bar.set_position(start);
-        while let Some(piece) = api::piece(&mut response).await? {
+        while left > 0 {
+            let Some(piece) = api::piece(&mut response).await? else {
+                return Err(Trouble::Line("the download broke off".to_owned()));
+            };
             let fits = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             draft.write(&piece[..fits]).map_err(Trouble::Ours)?;
             self.bar.inc(fits as u64);
             left -= fits as u64;
         }
-        if left > 0 { Err(Trouble::Line("the download broke off".to_owned())) } else { Ok(()) }
+        Ok(())
     }
 }
 
