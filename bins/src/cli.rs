@@ -1,7 +1,7 @@
 //! The command line.
 //!
 //! Exit codes: 0 done · 1 something failed · 2 the command line is wrong · 3 the file can't be converted ·
-//! 4 a file can't be read or written · 5 the output exists already · 6 not signed in, or refused · 7 the server can't be
+//! 4 a file can't be read or written · 5 the output exists already · 6 not logged in, or refused · 7 the server can't be
 //! reached · 130 interrupted.
 
 use std::error::Error;
@@ -41,7 +41,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 something failed; 2 the command line is wrong; 3 the file can't be \
-converted; 4 a file can't be read or written; 5 the output exists already; 6 not signed in, or refused; 7 the server can't \
+converted; 4 a file can't be read or written; 5 the output exists already; 6 not logged in, or refused; 7 the server can't \
 be reached; 130 interrupted.";
 
 #[derive(Subcommand)]
@@ -141,7 +141,7 @@ impl Failure {
     const USAGE: u8 = 2;
     const FILE: u8 = 4;
     const EXISTS: u8 = 5;
-    /// Nobody is signed in, or the server does not let them.
+    /// Nobody is logged in, or the server does not let them.
     const REFUSED: u8 = 6;
     const UNREACHABLE: u8 = 7;
     const INTERRUPTED: u8 = 130;
