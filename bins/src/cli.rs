@@ -1,9 +1,11 @@
 //! The command line.
 //!
 //! Exit codes: 0 done · 1 something failed · 2 the command line is wrong · 3 the file can't be converted ·
-//! 4 a file can't be read or written · 5 the output exists already · 130 interrupted.
+//! 4 a file can't be read or written · 5 the output exists already · 6 not logged in, or refused · 7 the server can't be
+//! reached · 130 interrupted.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
@@ -11,23 +13,26 @@ use clap::{Parser, Subcommand};
 
 use crate::config::with_secret_files;
 
+mod admin;
+mod client;
 mod convert;
 mod dead_letters;
 mod demo;
 mod doctor;
-mod jobs;
 mod probe;
 mod run;
 mod serve;
 mod services;
 mod table;
 mod user;
+mod wanted;
 
 pub use services::{auth, converter, gateway, notifier};
 
 /// Turns uploaded videos into MP3s: log in, upload, wait for the mail, download.
 ///
 /// Try it: `microserve demo` shows the whole way, `microserve convert VIDEO` converts a file without any server.
+/// To use a server: `microserve login --server URL`, then `microserve upload VIDEO --output .` brings the MP3 back.
 #[derive(Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -36,7 +41,8 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 something failed; 2 the command line is wrong; 3 the file can't be \
-converted; 4 a file can't be read or written; 5 the output exists already; 130 interrupted.";
+converted; 4 a file can't be read or written; 5 the output exists already; 6 not logged in, or refused; 7 the server can't \
+be reached; 130 interrupted.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -45,7 +51,7 @@ enum Command {
     /// Add, list, change or remove accounts, also beside a running server
     User(Box<user::User>),
     Doctor(Box<doctor::Doctor>),
-    Jobs(Box<jobs::Jobs>),
+    Admin(Box<admin::Admin>),
     DeadLetters(Box<dead_letters::DeadLettersArgs>),
     /// Turn a video or audio file into an MP3, without any server
     Convert(Box<convert::Convert>),
@@ -53,6 +59,15 @@ enum Command {
     Probe(probe::Probe),
     /// Show the whole way with curl: a server in a temporary folder, log in, upload, mail, download
     Demo(demo::Demo),
+    Login(client::login::Login),
+    Logout(client::login::Logout),
+    Upload(Box<client::upload::Upload>),
+    Jobs(client::jobs::Jobs),
+    Watch(client::watch::Watch),
+    Get(client::get::Get),
+    Cancel(client::jobs::Cancel),
+    Retry(client::jobs::Retry),
+    Delete(client::jobs::Delete),
 }
 
 /// Runs the command of `microserve` that the process was started with.
@@ -65,11 +80,20 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::User(args) => user::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Jobs(args) => jobs::run(&args),
+        Command::Admin(args) => admin::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Probe(args) => probe::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Login(args) => client::login::run(&args),
+        Command::Logout(args) => client::login::forget(&args),
+        Command::Upload(args) => client::upload::run(&args),
+        Command::Jobs(args) => client::jobs::list(&args),
+        Command::Watch(args) => client::watch::run(&args),
+        Command::Get(args) => client::get::run(&args),
+        Command::Cancel(args) => client::jobs::cancel(&args),
+        Command::Retry(args) => client::jobs::retry(&args),
+        Command::Delete(args) => client::jobs::delete(&args),
     }))
 }
 
@@ -117,6 +141,9 @@ impl Failure {
     const USAGE: u8 = 2;
     const FILE: u8 = 4;
     const EXISTS: u8 = 5;
+    /// Nobody is logged in, or the server does not let them.
+    const REFUSED: u8 = 6;
+    const UNREACHABLE: u8 = 7;
     const INTERRUPTED: u8 = 130;
 
     fn new(code: u8, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -131,6 +158,10 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
 }
 
 type Outcome = Result<(), Failure>;
+
+fn exists(path: &Path) -> Failure {
+    Failure::new(Failure::EXISTS, format!("{} exists already; --force replaces it", path.display()))
+}
 
 /// Writes a line for people to standard error. That nobody reads it is no reason to fail.
 fn say(line: &str) {

@@ -7,9 +7,11 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+mod client;
 mod roles;
 mod stores;
 
+pub(crate) use client::{Address, Client, Peer, state_folder};
 pub use roles::{
     Auth, Compat, Connections, Converter, Converting, Gateway, Intake, Login, Mailing, Notifier, Peers, Process,
     Quotas, Registration, Retention, Serve,

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use microserve_core::convert::mp3_name;
-use microserve_core::transcode::{Asked, InvalidOption, Options, Progress, TranscodeError, Transcoded, Transcoder};
+use microserve_core::transcode::{Progress, TranscodeError, Transcoded, Transcoder};
 use tempfile::NamedTempFile;
 
-use super::{Failure, Outcome, print, runtime, say};
+use super::wanted::Wanted;
+use super::{Failure, Outcome, exists, print, runtime, say};
 use crate::config::Transcoder as Choice;
 use crate::registry::Registry;
 
@@ -43,97 +44,6 @@ pub(super) struct Convert {
 
     #[command(flatten)]
     transcoder: Choice,
-}
-
-/// What the MP3 is to be like.
-#[derive(Args)]
-#[command(next_help_heading = "The MP3")]
-struct Wanted {
-    /// Options that go together, to which others add: music (variable bitrate, level 2), voice (one channel, 64 kbit/s)
-    /// or podcast (-16 LUFS, 128 kbit/s, 96 for one channel)
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-
-    /// Constant bitrate in kbit/s: 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256 or 320
-    #[arg(long, value_name = "RATE", conflicts_with = "vbr")]
-    bitrate: Option<String>,
-
-    /// Variable bitrate, 0 (best) to 9 (smallest) [default: sound that is MP3 already stays as it is; else 2, about 190
-    /// kbit/s for stereo music]
-    #[arg(long, value_name = "LEVEL")]
-    vbr: Option<String>,
-
-    /// Mix all channels down to one
-    #[arg(long, conflicts_with = "channels")]
-    mono: bool,
-
-    /// Channels: 1 or 2 [default: 1 if the sound has one, else 2]
-    #[arg(long, value_name = "N")]
-    channels: Option<String>,
-
-    /// Sample rate in Hz: 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100 or 48000 [default: the sound's]
-    #[arg(long, value_name = "HZ")]
-    sample_rate: Option<String>,
-
-    /// The audio track: its number among the file's audio tracks, from 1, or its language [default: what a player plays]
-    #[arg(long, value_name = "TRACK")]
-    track: Option<String>,
-
-    /// Begin here: seconds, or 1:02:03.5
-    #[arg(long, value_name = "TIME")]
-    start: Option<String>,
-
-    /// End here
-    #[arg(long, value_name = "TIME")]
-    end: Option<String>,
-
-    /// Make it as loud as others (EBU R 128), by default -16 LUFS
-    #[arg(long, value_name = "LUFS", num_args = 0..=1, default_missing_value = "true", allow_negative_numbers = true)]
-    normalize: Option<String>,
-
-    /// The title for the tag [default: the video's own, or the file's name]
-    #[arg(long)]
-    title: Option<String>,
-
-    /// The artist for the tag
-    #[arg(long)]
-    artist: Option<String>,
-
-    /// The album for the tag
-    #[arg(long)]
-    album: Option<String>,
-
-    /// The date for the tag: a year, or 2026-11-28
-    #[arg(long)]
-    date: Option<String>,
-}
-
-impl Wanted {
-    fn options(&self) -> Result<Options, InvalidOption> {
-        let mono = self.mono.then(|| "true".to_owned());
-        let mut asked = Asked::default();
-        for (option, value) in [
-            ("preset", &self.preset),
-            ("bitrate", &self.bitrate),
-            ("vbr", &self.vbr),
-            ("mono", &mono),
-            ("channels", &self.channels),
-            ("sample_rate", &self.sample_rate),
-            ("track", &self.track),
-            ("start", &self.start),
-            ("end", &self.end),
-            ("normalize", &self.normalize),
-            ("title", &self.title),
-            ("artist", &self.artist),
-            ("album", &self.album),
-            ("date", &self.date),
-        ] {
-            if let Some(value) = value {
-                asked.set(option, value)?;
-            }
-        }
-        asked.finish(None)
-    }
 }
 
 pub(super) fn run(args: &Convert) -> Outcome {
@@ -237,10 +147,6 @@ fn share_like_others(file: &File) -> io::Result<()> {
 #[cfg(not(unix))]
 fn share_like_others(_file: &File) -> io::Result<()> {
     Ok(())
-}
-
-fn exists(path: &Path) -> Failure {
-    Failure::new(Failure::EXISTS, format!("{} exists already; --force replaces it", path.display()))
 }
 
 fn failure(err: TranscodeError, name: &str) -> Failure {

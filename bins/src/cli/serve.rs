@@ -33,6 +33,9 @@ async fn welcome(config: &Serve, server: &Server) {
         say(&format!("  microserve user add you@example.com --data {data}"));
     }
     say("Then log in, upload and download:");
+    say(&format!("  microserve login --server http://{address}"));
+    say("  microserve upload video.mkv --output .");
+    say("The same with curl:");
     say(&format!("  curl -X POST http://{address}/login -u you@example.com:PASSWORD"));
     say(&format!(
         "  curl -X POST -F \"file=@./video.mkv\" -H \"Authorization: Bearer $TOKEN\" http://{address}/upload"

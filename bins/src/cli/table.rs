@@ -34,7 +34,7 @@ pub(super) fn time(at: Option<Timestamp>) -> String {
 
 /// At most so many characters, none of which ends the line or steers the terminal.
 pub(super) fn one_line(text: &str, most: usize) -> String {
-    let plain = |c: char| if c.is_control() || is_bidi(c) { '\u{FFFD}' } else { c };
+    let plain = |c: char| if steers(c) { '\u{FFFD}' } else { c };
     let mut line: String = text.chars().take(most).map(plain).collect();
     if text.chars().nth(most).is_some() {
         line.push('…');
@@ -44,8 +44,12 @@ pub(super) fn one_line(text: &str, most: usize) -> String {
 
 /// As it is, but for what would steer the terminal.
 pub(super) fn plain(text: &str) -> String {
-    let steers = |c: char| (c.is_control() && !matches!(c, '\n' | '\t')) || is_bidi(c);
-    text.chars().map(|c| if steers(c) { '\u{FFFD}' } else { c }).collect()
+    text.chars().map(|c| if steers(c) && !matches!(c, '\n' | '\t') { '\u{FFFD}' } else { c }).collect()
+}
+
+/// Whether a terminal would obey it, or show what follows in another order.
+pub(super) fn steers(c: char) -> bool {
+    c.is_control() || is_bidi(c)
 }
 
 /// Marks that turn the direction of what follows (Unicode UAX #9), so that it reads as something else.

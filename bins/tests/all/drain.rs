@@ -34,7 +34,7 @@ async fn an_upload_that_was_begun_is_accepted_while_the_server_stops() {
     until(|| async { ready().await == 503 }).await;
     let healthz = format!("{}/healthz", world.server.ops_url);
     assert_eq!(world.client.http.get(healthz).send().await.unwrap().status(), 200, "it is alive");
-    let fresh = reqwest::Client::builder().no_proxy().build().unwrap();
+    let fresh = crate::common::http().build().unwrap();
     assert!(fresh.get(format!("{}/jobs", world.client.url)).send().await.is_err(), "nothing new is taken");
     let answer = upload.await.unwrap();
     assert_eq!(answer.status(), 202);

@@ -3,12 +3,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod admin_jobs;
 mod bad_input;
 mod cli;
+mod client;
 mod dead_letters;
 mod doctor;
 mod drain;
-mod jobs;
 mod layering;
 mod live;
 mod mail;

@@ -71,7 +71,7 @@ async fn passwords_in_plain_text_let_nobody_in_unless_asked_for_and_are_hashed_t
     let table = "CREATE TABLE user (id INT NOT NULL AUTO_INCREMENT PRIMARY KEY, email VARCHAR(255) NOT NULL UNIQUE,
         password VARCHAR(255) NOT NULL); INSERT INTO user (email, password) VALUES ('georgio@email.com', 'Admin123')";
     database.sql(name, table);
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = crate::common::http().build().unwrap();
     let login = async |server: &Server, password| {
         let login = http.post(format!("{}/login", server.url)).basic_auth("georgio@email.com", Some(password));
         login.send().await.unwrap().status()
@@ -101,7 +101,7 @@ async fn the_server_starts_without_its_database_and_finds_it_later() {
     let password = printed(&user(&data, &url, &["add", "anna@example.com"]));
     database.kill();
     let server = Server::start(exe(), &data, &["--accounts", &url]);
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = crate::common::http().build().unwrap();
     let login = || http.post(format!("{}/login", server.url)).basic_auth("anna@example.com", Some(&password)).send();
     assert_eq!(login().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     let ready = http.get(format!("{}/readyz", server.ops_url)).send().await.unwrap();

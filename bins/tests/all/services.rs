@@ -99,7 +99,7 @@ async fn a_service_that_waits_for_its_stores_says_so_and_can_be_stopped() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = crate::common::http().build().unwrap();
     let (started, url) = (Instant::now(), format!("http://{ops}"));
     let ready = loop {
         match http.get(format!("{url}/readyz")).send().await {

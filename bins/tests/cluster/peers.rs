@@ -133,7 +133,7 @@ impl World {
 
 /// What waits until a service answers.
 async fn until_ready(url: &str) {
-    let (http, started) = (reqwest::Client::builder().no_proxy().build().unwrap(), Instant::now());
+    let (http, started) = (crate::common::http().build().unwrap(), Instant::now());
     while http.get(url).send().await.is_err() {
         assert!(started.elapsed() < PATIENCE, "{url} does not answer");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -154,7 +154,7 @@ impl Service {
 
     /// What `/readyz` says; nothing if nobody answers.
     pub async fn readiness(&self) -> Option<Value> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+        let http = crate::common::http().timeout(Duration::from_secs(10)).build().unwrap();
         http.get(format!("{}/readyz", self.ops_url)).send().await.ok()?.json().await.ok()
     }
 

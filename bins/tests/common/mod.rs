@@ -16,6 +16,12 @@ pub fn exe() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_microserve"))
 }
 
+/// A client of servers on this machine: without a proxy, and without TLS, whose provider has to be chosen all the same.
+pub fn http() -> reqwest::ClientBuilder {
+    let _chosen_already = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([])
+}
+
 /// A server with its data and one account.
 pub struct World {
     pub server: Server,
@@ -55,7 +61,7 @@ pub struct Client {
 
 impl Client {
     pub async fn login(url: &str, email: &str, password: &str) -> Self {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http().build().unwrap();
         let answer = http.post(format!("{url}/login")).basic_auth(email, Some(password)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let body: Value = answer.json().await.unwrap();

@@ -1,4 +1,4 @@
-//! `microserve jobs` beside a running server.
+//! `microserve admin jobs` beside a running server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "test code")]
 
 use crate::common;
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 fn run(world: &World, args: &[&str]) -> Output {
     let mut command = Command::new(exe());
-    command.arg("jobs").args(args).arg("--data").arg(&world.data).stdin(Stdio::null()).output().unwrap()
+    command.args(["admin", "jobs"]).args(args).arg("--data").arg(&world.data).stdin(Stdio::null()).output().unwrap()
 }
 
 fn ok(world: &World, args: &[&str]) -> String {
@@ -97,7 +97,7 @@ async fn a_job_without_its_video_is_not_run_again() {
     assert_eq!(stored.status().as_str(), "failed", "and nothing has changed");
     jobs.update(stored.forget_video(SystemClock.now(), &Policy::default()).unwrap()).await.unwrap();
     assert!(fails(&world, &["retry", &id]).contains("its video is not there, and has to be uploaded again"));
-    assert!(fails(&world, &["retry", "000000000000000000000000"]).contains("microserve jobs list"));
+    assert!(fails(&world, &["retry", "000000000000000000000000"]).contains("microserve admin jobs list"));
     assert_eq!(run(&world, &["retry", "x"]).status.code(), Some(2));
 }
 

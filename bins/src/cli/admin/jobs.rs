@@ -1,4 +1,4 @@
-//! `microserve jobs`: everybody's jobs. Works on the stores themselves, so no server is needed, and none is disturbed.
+//! `microserve admin jobs`: everybody's jobs. Works on the stores themselves, so no server is needed, and none is disturbed.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use microserve_core::blob::BlobError;
 use microserve_core::clock::{Clock, SystemClock};
 use microserve_core::job::{Job, JobId, JobStore, ListQuery, MailState, Policy, State, Status, change};
 
-use super::table::{self, one_line};
-use super::{Failure, Outcome, print, runtime, say};
+use crate::cli::table::{self, one_line};
+use crate::cli::{Failure, Outcome, print, runtime, say};
 use crate::config::Stores;
 use crate::registry::Registry;
 
@@ -79,7 +79,7 @@ pub(super) fn run(args: &Jobs) -> Outcome {
                 let owner = match owner {
                     Some(email) => {
                         let accounts = registry.accounts.open(&args.stores.accounts_url()?).await?;
-                        Some(super::user::find(&*accounts, email).await?.id)
+                        Some(crate::cli::user::find(&*accounts, email).await?.id)
                     }
                     None => None,
                 };
@@ -172,7 +172,7 @@ fn show(job: &Job, json: bool) -> Outcome {
 
 async fn find(jobs: &dyn JobStore, id: JobId) -> Result<Job, Failure> {
     let job = jobs.get(id).await?.filter(|job| job.status() != Status::Deleted);
-    job.ok_or_else(|| Failure::new(1, format!("there is no job {id}; `microserve jobs list` shows all")))
+    job.ok_or_else(|| Failure::new(1, format!("there is no job {id}; `microserve admin jobs list` shows all")))
 }
 
 async fn retry(registry: &Registry, stores: &Stores, jobs: Arc<dyn JobStore>, id: JobId) -> Outcome {
