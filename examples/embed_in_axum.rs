@@ -18,6 +18,7 @@ use axum::routing::get;
 use microserve::core::account::{Account, AccountId, AuthStore};
 use microserve::core::convert::Convert;
 use microserve::core::download::Download;
+use microserve::core::expect::Expect;
 use microserve::core::job::Policy;
 use microserve::core::login::Login;
 use microserve::core::memory::{MemoryAccounts, MemoryBlobs, MemoryJobs, MemoryMailer, MemoryQueue};
@@ -130,6 +131,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
             quota: Quota::default(),
         },
         download: Download { jobs: jobs.clone(), mp3s },
+        expect: Expect::new(jobs.clone(), clock.clone()),
         watches: Watches::new(jobs.clone(), shutdown, Watches::MOST),
         jobs,
         verifier: verifier.clone(),

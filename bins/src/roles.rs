@@ -12,6 +12,7 @@ use microserve_core::blob::BlobStore;
 use microserve_core::clock::{Clock, SystemClock};
 use microserve_core::convert::Convert;
 use microserve_core::download::Download;
+use microserve_core::expect::Expect;
 use microserve_core::job::{JobStore, Policy};
 use microserve_core::login::Login;
 use microserve_core::mail::Mailer;
@@ -112,6 +113,7 @@ impl Roles {
                 quota,
             },
             download: Download { jobs: Arc::clone(&jobs), mp3s },
+            expect: Expect::new(Arc::clone(&jobs), Arc::clone(&self.clock)),
             watches: Watches::new(Arc::clone(&jobs), &self.shutdown, intake.watchers),
             jobs,
             verifier,

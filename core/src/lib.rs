@@ -108,6 +108,7 @@ pub mod convert;
 pub mod dead_letters;
 pub mod download;
 pub mod events;
+pub mod expect;
 pub mod failure;
 mod id;
 pub mod idempotency;

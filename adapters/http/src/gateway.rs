@@ -10,6 +10,7 @@ use axum::routing::{delete, get, options, post, put};
 use microserve_core::Shutdown;
 use microserve_core::clock::Clock;
 use microserve_core::download::Download;
+use microserve_core::expect::Expect;
 use microserve_core::job::{JobStore, Policy};
 use microserve_core::upload::Upload;
 use microserve_core::watch::Watches;
@@ -32,6 +33,8 @@ pub struct Gateway {
     pub jobs: Arc<dyn JobStore>,
     /// Lets clients wait for what becomes of a job.
     pub watches: Watches,
+    /// Tells when jobs will be done.
+    pub expect: Expect,
     /// Tells whose a token is.
     pub verifier: Verifier,
     /// The time.

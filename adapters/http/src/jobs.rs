@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use microserve_core::account::AccountId;
 use microserve_core::bell::try_to_ring;
 use microserve_core::blob::{Fid, Sha256};
+use microserve_core::expect::Expectation;
 use microserve_core::job::{ChangeError, Job, JobId, ListQuery, Phase, State as JobState, Status, change};
 use microserve_core::transcode::{Problem as Why, SourceInfo};
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,9 @@ pub(crate) async fn show(
     if let Some(wait) = wait {
         job = waited(&gateway, &caller, job, &parts.headers, wait).await?;
     }
-    let mut response = shown(StatusCode::OK, &job, &edge::mount(&parts), &parts.headers);
+    // What nobody knows is left out: the job itself is what was asked for.
+    let expected = gateway.expect.of(&job).await.unwrap_or_default();
+    let mut response = shown(StatusCode::OK, &job, expected, &edge::mount(&parts), &parts.headers);
     if let Some(applied) = wait.and_then(|wait| HeaderValue::try_from(format!("wait={}", wait.as_secs())).ok()) {
         response.headers_mut().insert("preference-applied", applied);
     }
@@ -151,7 +154,7 @@ pub(crate) async fn remove(
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (parts, _) = request.into_parts();
-    Ok(shown(StatusCode::ACCEPTED, &job, &edge::mount(&parts), &HeaderMap::new()))
+    Ok(shown(StatusCode::ACCEPTED, &job, Expectation::default(), &edge::mount(&parts), &HeaderMap::new()))
 }
 
 /// `POST /jobs/{id}/retry`: a failed or cancelled one runs again.
@@ -172,7 +175,7 @@ pub(crate) async fn retry(
     };
     try_to_ring(&*gateway.upload.queue, &queued).await;
     let (parts, _) = request.into_parts();
-    Ok(shown(StatusCode::ACCEPTED, &queued, &edge::mount(&parts), &HeaderMap::new()))
+    Ok(shown(StatusCode::ACCEPTED, &queued, Expectation::default(), &edge::mount(&parts), &HeaderMap::new()))
 }
 
 /// The job that a path names, if it is the caller's: somebody else's is as unknown as one that never was.
@@ -202,12 +205,12 @@ fn validators(job: &Job) -> Validators {
 }
 
 /// A job with its version as `ETag`, or nothing but that if the client has it.
-fn shown(status: StatusCode, job: &Job, mount: &str, headers: &HeaderMap) -> Response {
+fn shown(status: StatusCode, job: &Job, expected: Expectation, mount: &str, headers: &HeaderMap) -> Response {
     let validators = validators(job);
     let mut response = if validators.not_modified(headers) {
         (StatusCode::NOT_MODIFIED, private()).into_response()
     } else {
-        (status, private(), Json(Shown::of(job, mount))).into_response()
+        (status, private(), Json(Shown::of(job, mount).expected(expected))).into_response()
     };
     if let Ok(etag) = HeaderValue::try_from(validators.etag) {
         response.headers_mut().insert(header::ETAG, etag);
@@ -221,8 +224,12 @@ pub(crate) struct Shown<'a> {
     job_id: JobId,
     pub(crate) status: Status,
     pub(crate) phase: Option<Phase>,
-    /// In 0..=1.
+    /// In 0..=1: of the conversion, or of an upload that has told its length.
     progress: f64,
+    /// Among those that wait: 1 is next. Told of a single job only, as is what follows.
+    position: Option<u64>,
+    /// When it should be done.
+    expected_at: Option<Timestamp>,
     attempts: u32,
     filename: &'a str,
     video_fid: &'a Fid,
@@ -267,7 +274,9 @@ impl<'a> Shown<'a> {
             job_id: job.id,
             status: job.status(),
             phase,
-            progress: job.progress,
+            progress: progress(job),
+            position: None,
+            expected_at: None,
             attempts: job.attempt,
             filename: &job.filename,
             video_fid: &job.video,
@@ -281,6 +290,19 @@ impl<'a> Shown<'a> {
             mail: job.mail.as_str(),
             links: Links::of(job, mount),
         }
+    }
+}
+
+impl Shown<'_> {
+    fn expected(self, expected: Expectation) -> Self {
+        Self { position: expected.position, expected_at: expected.done_at, ..self }
+    }
+}
+
+fn progress(job: &Job) -> f64 {
+    match job.unfinished() {
+        Some(parts) => parts.length.map_or(0.0, |length| parts.received() as f64 / length.max(1) as f64),
+        None => job.progress,
     }
 }
 

@@ -157,6 +157,11 @@ impl Upload {
             Ok(()) => self.accept(job.id, &video, |row, now| row.accept_parts(at, whole, now, &self.policy)).await,
             Err(err) => Err(err),
         };
+        let accepted = match accepted {
+            // Another request has gone on with it.
+            Err(UploadError::Cancelled) if self.is_going_on(job).await => Err(UploadError::Elsewhere),
+            accepted => accepted,
+        };
         match accepted {
             Ok(job) => {
                 for part in parts.iter().filter(|part| part.fid != job.video) {
@@ -175,6 +180,10 @@ impl Upload {
                 Err(err)
             }
         }
+    }
+
+    async fn is_going_on(&self, job: &Job) -> bool {
+        self.jobs.get(job.id).await.is_ok_and(|row| row.is_some_and(|row| row.unfinished().is_some()))
     }
 
     /// Puts the parts into one blob.

@@ -128,3 +128,13 @@ async fn what_a_gateway_left_half_done_when_it_died_is_collected() {
     let bytes: Vec<_> = video.map(|piece| piece.unwrap()).collect().await;
     assert_eq!(bytes.concat(), b"xxx1234567");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_completes_what_has_gone_on_meanwhile_is_told_where_it_is() {
+    let world = World::new();
+    let stale = world.begun(0).await;
+    let job = world.append(&stale, b"xxxx").await.unwrap();
+    assert!(matches!(world.append(&stale, b"0123456789").await, Err(UploadError::Elsewhere)));
+    assert_eq!(world.left().await, (1, 1), "only the part that counts is kept");
+    assert_eq!(world.append(&job, b"456789").await.unwrap().status().as_str(), "queued");
+}

@@ -300,3 +300,18 @@ async fn the_routers_live_beside_routes_of_others() {
     assert_eq!((mine.body, mine.headers.contains_key("x-request-id")), (b"mine".to_vec(), false));
     answer(&app, Request::get("/mp3/jobs").body(Body::empty()).unwrap()).await.expect(401, "invalid_token");
 }
+
+#[tokio::test]
+async fn a_job_that_waits_is_told_its_place_and_when_it_should_be_done() {
+    let world = World::new().await;
+    let token = world.token("anna@example.com").await;
+    let [first, second] = [world.upload(&token).await, world.upload(&token).await];
+    let told = async |id: &str| world.get(&token, &format!("/jobs/{id}")).await.json();
+    let (one, two) = (told(&first).await, told(&second).await);
+    assert_eq!((&one["position"], &one["expected_at"]), (&1.into(), &serde_json::Value::Null));
+    assert!(two["position"] == 2 || two["created_at"] == one["created_at"], "{two}");
+    world.convert(&first, b"an mp3").await;
+    let (one, two) = (told(&first).await, told(&second).await);
+    assert_eq!(one["position"], serde_json::Value::Null);
+    assert!(two["position"] == 1 && two["expected_at"].is_string(), "{two}");
+}

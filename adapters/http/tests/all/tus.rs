@@ -139,6 +139,17 @@ async fn what_came_before_a_cut_is_kept() {
 }
 
 #[tokio::test]
+async fn its_job_tells_how_much_has_come() {
+    let upload = Begun::new().await;
+    let half = upload.whole.len() / 2;
+    assert_eq!(upload.part(0, half).await.status, StatusCode::NO_CONTENT);
+    let id = upload.path.rsplit('/').next().unwrap();
+    let job = upload.world.get(&upload.token, &format!("/jobs/{id}")).await.json();
+    let told = job["progress"].as_f64().unwrap();
+    assert!(job["status"] == "uploading" && (told - half as f64 / upload.whole.len() as f64).abs() < 1e-9, "{job}");
+}
+
+#[tokio::test]
 async fn what_came_is_kept_when_nothing_more_does() {
     let begun = Begun::new().await;
     let stalled =

@@ -14,6 +14,7 @@ use microserve_core::account::{Account, AccountId, AuthStore, PasswordHash};
 use microserve_core::blob::{BlobMeta, BlobStore, Fid};
 use microserve_core::clock::Clock;
 use microserve_core::download::Download;
+use microserve_core::expect::Expect;
 use microserve_core::job::{Job, JobStore, Output, Policy};
 use microserve_core::login::Login;
 use microserve_core::memory::{FakeTranscoder, MemoryAccounts, MemoryBlobs, MemoryJobs, MemoryQueue};
@@ -156,6 +157,7 @@ impl World {
             upload,
             download: Download { jobs: self.jobs.clone(), mp3s: self.mp3s.clone() },
             jobs: self.jobs.clone(),
+            expect: Expect::new(self.jobs.clone(), clock.clone()),
             watches: self.watches.clone(),
             verifier,
             clock,
