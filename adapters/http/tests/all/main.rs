@@ -10,6 +10,7 @@ mod errors;
 mod gateway;
 mod links;
 mod live;
+mod page;
 mod repeated;
 mod server;
 mod tokens;
