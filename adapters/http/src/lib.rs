@@ -11,6 +11,7 @@
 //! | `GET /jobs/{id}/events` | `events` |
 //! | `POST /jobs/{id}/link`, `DELETE /jobs/{id}/link` | `links` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
+//! | `GET /`, `GET /page/…`, the page for browsers | `page` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
 //! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
@@ -39,6 +40,7 @@ mod login;
 mod me;
 mod multipart;
 mod ops;
+mod page;
 mod prefer;
 mod problem;
 pub mod range;

@@ -15,6 +15,7 @@ mod live;
 mod mail;
 mod mongodb;
 mod mysql;
+mod page;
 mod quickstart;
 mod rabbitmq;
 mod services;

@@ -11,6 +11,7 @@ mod gateway;
 mod links;
 mod live;
 mod owners;
+mod page;
 mod repeated;
 mod server;
 mod tokens;
