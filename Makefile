@@ -1,7 +1,7 @@
 # The few things that are done often. `make help` explains them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build fmt lint fuzz bench bench-cluster chaos services sample k8s-test
+.PHONY: help demo test build fmt lint fuzz bench bench-cluster bench-requests chaos services sample k8s-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ bench: ## convert beside ffmpeg, lame and moviepy, in turns; prints a table and 
 bench-cluster: ## measure the four services on a MongoDB, a RabbitMQ and a mail server of their own
 	@.ci/need test
 	cargo bench --locked --quiet -p microserve --bench cluster
+
+bench-requests: ## logins, jobs and downloads a second beside a plain axum handler; whether a refused login's time tells anything
+	@.ci/need build
+	cargo bench --locked --quiet -p microserve --bench requests
 
 chaos: ## break everything that can break in a cluster, for some minutes; writes CHAOS.md
 	@.ci/chaos

@@ -91,7 +91,12 @@ impl Server {
         let (auth, verifier) = roles.auth(&stack.accounts, &config.login, config.peers, data)?;
         let gateway =
             roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake, config.quotas.quota());
-        serve(listener, gateway.merge(microserve_http::auth(auth)), config.connections.limits(&[]), shutdown);
+        serve(
+            listener,
+            config.peers.answers(gateway.merge(microserve_http::auth(auth))),
+            config.connections.limits(&[]),
+            shutdown,
+        );
         roles.converter(
             &work,
             Arc::clone(&stack.transcoder),

@@ -72,7 +72,12 @@ impl Service {
         shutdown.spawn(async move { keeper.keep_fresh(&stopping).await });
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
-        serve(listener, gateway.merge(accounts_elsewhere(Arc::clone(&auth))), config.connections.limits(&[]), shutdown);
+        serve(
+            listener,
+            config.peers.answers(gateway.merge(accounts_elsewhere(Arc::clone(&auth)))),
+            config.connections.limits(&[]),
+            shutdown,
+        );
         roles.relay(&work);
         let mut checks = process::work(&work);
         checks.push(process::auth(&auth));

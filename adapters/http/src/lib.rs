@@ -15,7 +15,7 @@
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
 //! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
-//! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `serve` with `stream`
+//! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `tutorial` (answers for other clients), `serve` with `stream`
 //! (connections, and their limits).
 //!
 //! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
@@ -49,6 +49,7 @@ mod serve;
 mod stream;
 mod token;
 mod tus;
+mod tutorial;
 mod upload;
 
 pub use auth_service::{AuthService, AuthServiceError, accounts_elsewhere};
@@ -59,3 +60,4 @@ pub use ops::{Check, Checks, Ops, ops};
 pub use problem::Code;
 pub use serve::{Limits, serve};
 pub use token::{KeyError, TokenKeys};
+pub use tutorial::as_in_the_tutorial;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::Router;
 use clap::Args;
 use ipnet::IpNet;
 use microserve_core::Backoff;
@@ -134,8 +135,9 @@ impl Quotas {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Peers {
     /// Go along with services of others. "tutorial" takes passwords that are stored in plain text, and hashes each when
-    /// its owner logs in; and it rings again for a waiting video after half an hour only, because other converters convert
-    /// it as often as they hear of it. Say it to every service, and leave it out once all of them are ours.
+    /// its owner logs in; answers a login with the bare token, and an upload with "200 success!"; and rings again for a
+    /// waiting video after half an hour only, because other converters convert it as often as they hear of it. Say it to
+    /// every service, and leave it out once all of them are ours.
     #[arg(long, env = "MICROSERVE_COMPAT", value_name = "NAME")]
     pub compat: Option<Compat>,
 }
@@ -340,6 +342,16 @@ impl Connections {
             connections_per_address: self.connections_per_address,
             proxies: self.trusted_proxies.iter().chain(more_proxies).copied().collect(),
             ..Limits::default()
+        }
+    }
+}
+
+impl Peers {
+    /// The same routes, with the answers that others' clients wait for.
+    pub(crate) fn answers(self, router: Router) -> Router {
+        match self.compat {
+            Some(Compat::Tutorial) => microserve_http::as_in_the_tutorial(router),
+            None => router,
         }
     }
 }

@@ -302,6 +302,22 @@ async fn the_routers_live_beside_routes_of_others() {
 }
 
 #[tokio::test]
+async fn clients_of_the_tutorial_get_the_answers_they_wait_for() {
+    let mut world = World::new().await;
+    world.app = microserve_http::as_in_the_tutorial(world.app);
+    let answer = world.send(login("anna@example.com", crate::common::PASSWORD)).await;
+    let token = String::from_utf8(answer.body).unwrap();
+    assert_eq!((answer.status, token.matches('.').count()), (StatusCode::OK, 2), "{token}");
+    let part = [file("file", "holiday.wav", &wav(1))];
+    let uploaded = world.send(upload(&token, "/upload", &part)).await;
+    assert_eq!((uploaded.status, &*uploaded.body), (StatusCode::OK, &b"success!"[..]));
+    let job = world.get(&token, uploaded.header("location")).await;
+    assert_eq!(job.json()["status"], "queued");
+    world.send(upload(&token, "/upload", &[])).await.expect(400, "no_file");
+    assert_eq!(world.send(login("anna@example.com", "a guess")).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn a_job_that_waits_is_told_its_place_and_when_it_should_be_done() {
     let world = World::new().await;
     let token = world.token("anna@example.com").await;
