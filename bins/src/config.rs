@@ -1,7 +1,8 @@
 //! Configuration: command-line options, each with its environment variable. A field's comment is its manual.
 //!
 //! An option whose value is a secret can also be given as a file: `MICROSERVE_QUEUE_FILE` names the file that holds what
-//! `MICROSERVE_QUEUE` would.
+//! `MICROSERVE_QUEUE` would. With `MICROSERVE_COMPAT=tutorial`, what is still missing is taken from the variables that the
+//! tutorial's services have.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::Duration;
 mod client;
 mod roles;
 mod stores;
+mod tutorial;
 
 pub(crate) use client::{Address, Client, Peer, state_folder};
 pub use roles::{
@@ -50,7 +52,7 @@ pub enum ConfigError {
 pub(crate) fn with_secret_files(command: clap::Command) -> Result<clap::Command, ConfigError> {
     let mut failed = None;
     let mut command = command.mut_args(|arg| {
-        let Some(file) = secret_file(&arg) else { return arg };
+        let Some(file) = secret_file(&arg) else { return with_tutorials_value(arg) };
         match std::fs::read_to_string(&file) {
             Ok(secret) => arg.default_value(secret.trim_end_matches(['\r', '\n']).to_owned()).hide_default_value(true),
             Err(source) => {
@@ -74,6 +76,20 @@ pub(crate) fn with_secret_files(command: clap::Command) -> Result<clap::Command,
         outcome?;
     }
     Ok(command)
+}
+
+/// With the tutorial's value in the place of a default, if that is what the environment wants.
+fn with_tutorials_value(arg: clap::Arg) -> clap::Arg {
+    #[allow(clippy::disallowed_methods, reason = "this is where configuration is read")]
+    let variable = |name: &str| std::env::var(name).ok();
+    if variable("MICROSERVE_COMPAT").as_deref() != Some("tutorial") {
+        return arg;
+    }
+    let name = arg.get_env().and_then(OsStr::to_str).map(str::to_owned);
+    match name.and_then(|name| tutorial::value(&name, variable)) {
+        Some(value) => arg.default_value(value).hide_default_value(true),
+        None => arg,
+    }
 }
 
 /// The file that stands for an option's value.

@@ -57,6 +57,31 @@ fn a_secret_can_come_from_a_file() {
 }
 
 #[test]
+fn the_tutorials_variables_are_understood_if_asked_for() {
+    let theirs = [("MYSQL_HOST", "db"), ("MYSQL_USER", "u"), ("MYSQL_PASSWORD", "hunter2"), ("MYSQL_DB", "auth")];
+    let more = [("AUTH_SVC_ADDRESS", "auth:5000"), ("GMAIL_ADDRESS", "me@gmail.com"), ("GMAIL_PASSWORD", "hunter2")];
+    let compat = [("MICROSERVE_COMPAT", "tutorial")];
+    let own = [("MICROSERVE_ACCOUNTS", "mysql://own.example.com/x")];
+    let shown = |exe: &str, options: &[&str], variables: &[&[(&str, &str)]]| {
+        let shown = said(&run(exe, options, &[&theirs[..], &more, &variables.concat()].concat()));
+        assert!(!shown.contains("hunter2"), "{shown}");
+        shown
+    };
+    for (exe, options, value) in [
+        (AUTH, &["serve", "--print-config"][..], "@db:3306/auth"),
+        (GATEWAY, &["--print-config"], "http://auth:5000"),
+        (NOTIFIER, &["--print-config"], "@smtp.gmail.com"),
+    ] {
+        let with = shown(exe, options, &[&compat]);
+        assert!(with.contains(value), "{with}");
+        let without = shown(exe, options, &[&[]]);
+        assert!(!without.contains(value), "{without}");
+    }
+    let both = shown(AUTH, &["serve", "--print-config"], &[&compat, &own]);
+    assert!(both.contains("own.example.com") && !both.contains("@db:"), "{both}");
+}
+
+#[test]
 fn every_service_knows_its_own_options_alone() {
     let options = |exe: &str, command: &[&str]| said(&run(exe, &[command, &["--help"]].concat(), &[]));
     for (exe, command, has, lacks) in [
