@@ -47,18 +47,15 @@ impl Login {
                 info!(target: "audit", { account.id = %account.id }, "logged in");
                 Ok(account)
             }
-            Ok(None) => Err(self.refused(&attempt)),
+            Ok(None) => {
+                self.throttle.failed(&attempt, self.clock.now()).await;
+                Err(refused(&attempt))
+            }
             Err(err) => {
                 self.throttle.unanswered(&attempt).await;
                 Err(err)
             }
         }
-    }
-
-    /// Who tries is not logged by name: people type passwords into the wrong field.
-    fn refused(&self, attempt: &Attempt) -> LoginError {
-        info!(target: "audit", { attempts.left = attempt.left }, "refused a login");
-        LoginError::Refused { left: attempt.left }
     }
 
     async fn check(&self, email: Option<&Email>, password: SecretString) -> Result<Option<Account>, LoginError> {
@@ -122,6 +119,12 @@ impl Login {
         info!(target: "audit", { account.id = %account.id }, "changed the password");
         Ok(())
     }
+}
+
+/// Who tries is not logged by name: people type passwords into the wrong field.
+fn refused(attempt: &Attempt) -> LoginError {
+    info!(target: "audit", { attempts.left = attempt.left }, "refused a login");
+    LoginError::Refused { left: attempt.left }
 }
 
 /// Why nobody was let in.

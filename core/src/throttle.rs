@@ -1,9 +1,11 @@
 //! Throttle: whoever guesses passwords is slowed down, and nobody is locked out.
 //!
-//! Attempts are counted before a password is looked at, by compare and swap in the account store: guesses that come at
-//! the same time, or to several servers, count one by one. A right password takes its count back. What is counted are
-//! attempts on an account, whether there is one of this name or not, and attempts from an address. Once there were more
-//! than a few within a quarter of an hour, each has to wait twice as long as the one before, up to a minute.
+//! Attempts on an account, whether there is one of this name or not, are counted before the password is looked at, by
+//! compare and swap in the account store: guesses that come at the same time, or to several servers, count one by one. A
+//! right password takes its count back. Within a process, attempts on one account take turns, so that right passwords at
+//! the same time are not taken for guesses. Besides, failures are counted by the address that they come from. Once there
+//! were more than a few of either within a quarter of an hour, each has to wait twice as long as the one before, up to a
+//! minute.
 //!
 //! How many passwords are checked at the same time, whoever asks, is limited by [`Passwords`](crate::password).
 
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::warn;
 
 use crate::account::{AuthError, AuthStore, Tally, TallyName};
@@ -19,7 +22,7 @@ use crate::clock::{later, since};
 
 /// Attempts at an account that cost no wait.
 pub const FREE_PER_ACCOUNT: u32 = 5;
-/// Attempts from an address that cost no wait: several people may share it.
+/// Failures from an address that cost no wait: several people may share it.
 pub const FREE_PER_ADDRESS: u32 = 30;
 /// An attempt is remembered until there were none for this long.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -28,10 +31,17 @@ pub const LONGEST: Duration = Duration::from_secs(60);
 /// Who is overtaken more often than this by others who count under the same name is told to come back.
 const SWAPS: u32 = 16;
 
+/// So many accounts' attempts may be looked at at the same time, if they don't share a place by chance.
+const PLACES: usize = 64;
+/// Who waits longer for a turn is told to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Counts attempts.
 #[derive(Clone)]
 pub(crate) struct Throttle {
     accounts: Arc<dyn AuthStore>,
+    /// Whose turn it is, by account.
+    turns: Arc<[Arc<Mutex<()>>]>,
 }
 
 /// An attempt that was counted.
@@ -40,6 +50,7 @@ pub(crate) struct Attempt {
     address: Option<TallyName>,
     /// How many more there are on this account before one has to wait.
     pub(crate) left: u32,
+    _turn: OwnedMutexGuard<()>,
 }
 
 /// Why an attempt may not be made.
@@ -52,42 +63,44 @@ pub(crate) enum Refused {
 
 impl Throttle {
     pub(crate) fn new(accounts: Arc<dyn AuthStore>) -> Self {
-        Self { accounts }
+        Self { accounts, turns: (0..PLACES).map(|_| Arc::default()).collect() }
     }
 
-    /// Counts an attempt to log in under a name, from an address if that is known.
+    /// Counts an attempt to log in under a name, from an address if that is known. The next one's turn comes when this one
+    /// is over.
     pub(crate) async fn begin(&self, name: &str, from: Option<IpAddr>, now: Timestamp) -> Result<Attempt, Refused> {
         let account = TallyName::of("account", name);
         let address = from.map(|address| TallyName::of("address", &network(address).to_string()));
+        let place = usize::from(account.as_str().bytes().fold(0_u8, |sum, byte| sum.wrapping_mul(31) ^ byte)) % PLACES;
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.turns[place]).lock_owned()).await;
+        let turn = turn.map_err(|_| Refused::Wait(Duration::from_secs(1)))?;
         // Looked at first: who has to wait for the one reason is not counted for the other.
         if let Some(address) = &address {
             let tally = self.accounts.tally(address).await.map_err(Refused::Store)?;
             wait_is_over(tally, FREE_PER_ADDRESS, now)?;
         }
         let count = self.count(&account, FREE_PER_ACCOUNT, now).await?;
-        if let Some(address) = &address {
-            self.count(address, FREE_PER_ADDRESS, now).await?;
-        }
-        Ok(Attempt { account, address, left: FREE_PER_ACCOUNT.saturating_sub(count) })
+        Ok(Attempt { account, address, left: FREE_PER_ACCOUNT.saturating_sub(count), _turn: turn })
     }
 
-    /// The password was right: nothing is held against the account any more, nor this attempt against the address. Failing
-    /// to note that is no reason to keep somebody out.
+    /// The password was right: nothing is held against the account any more. Failing to note that is no reason to keep
+    /// somebody out.
     pub(crate) async fn succeeded(&self, attempt: &Attempt) {
         self.change(&attempt.account, |_| None).await;
-        self.take_back_address(attempt).await;
+    }
+
+    /// The password was wrong: that is held against the address, too.
+    pub(crate) async fn failed(&self, attempt: &Attempt, now: Timestamp) {
+        if let Some(address) = &attempt.address
+            && let Err(Refused::Store(err)) = self.count(address, FREE_PER_ADDRESS, now).await
+        {
+            warn!(error = &err as &dyn std::error::Error, "could not count a refused login by its address");
+        }
     }
 
     /// The password was not looked at.
     pub(crate) async fn unanswered(&self, attempt: &Attempt) {
         self.change(&attempt.account, one_less).await;
-        self.take_back_address(attempt).await;
-    }
-
-    async fn take_back_address(&self, attempt: &Attempt) {
-        if let Some(address) = &attempt.address {
-            self.change(address, one_less).await;
-        }
     }
 
     /// Counts one more, and says how many there are then.
@@ -152,9 +165,13 @@ mod tests {
         "2026-01-01T12:00:00Z".parse().unwrap()
     }
 
+    /// A guess that fails.
     async fn begin(throttle: &Throttle, name: &str, from: &str, now: Timestamp) -> Result<u32, Duration> {
         match throttle.begin(name, Some(from.parse().unwrap()), now).await {
-            Ok(attempt) => Ok(attempt.left),
+            Ok(attempt) => {
+                throttle.failed(&attempt, now).await;
+                Ok(attempt.left)
+            }
             Err(Refused::Wait(wait)) => Err(wait),
             Err(Refused::Store(err)) => panic!("{err}"),
         }
@@ -204,6 +221,26 @@ mod tests {
         let Ok(attempt) = throttle.begin("anna", from, start()).await else { panic!("refused") };
         throttle.unanswered(&attempt).await;
         assert_eq!(accounts.tally(&attempt.account).await.unwrap(), None, "nobody has looked at the password");
+    }
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "the test waits for them")]
+    async fn right_passwords_at_the_same_time_are_no_guesses() {
+        let throttle = Throttle::new(Arc::new(MemoryAccounts::default()));
+        let logins = (0..100).map(|_| {
+            let throttle = throttle.clone();
+            tokio::spawn(async move {
+                let Ok(attempt) = throttle.begin("anna", Some("192.0.2.1".parse().unwrap()), start()).await else {
+                    return false;
+                };
+                tokio::task::yield_now().await;
+                throttle.succeeded(&attempt).await;
+                true
+            })
+        });
+        for login in logins.collect::<Vec<_>>() {
+            assert!(login.await.unwrap());
+        }
     }
 
     #[tokio::test]
