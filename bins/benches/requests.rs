@@ -79,9 +79,10 @@ fn basic(email: &str, password: &str) -> String {
 }
 
 /// Answers per second, and the median time that one takes, in milliseconds.
-async fn pace(port: u16, request: &str) -> (f64, f64) {
+/// `requests` has one for each client.
+async fn pace(port: u16, requests: &[String; CLIENTS]) -> (f64, f64) {
     let started = Instant::now();
-    let clients = (0..CLIENTS).map(|_| async move {
+    let clients = requests.iter().map(|request| async move {
         let (mut connection, mut times) = (Connection::open(port).await, Vec::new());
         while started.elapsed() < TURN {
             let asked = Instant::now();
@@ -172,6 +173,17 @@ async fn finished(port: u16, bearer: &str) -> (String, String) {
     }
 }
 
+/// Makes an account for each client; their logins.
+async fn register(port: u16) -> [String; CLIENTS] {
+    let mut connection = Connection::open(port).await;
+    for n in 0..CLIENTS {
+        let newcomer = format!(r#"{{"email":"client{n}@example.com","password":"correct horse {n}"}}"#);
+        assert_eq!(connection.ask(&request("POST", "/register", "", &newcomer)).await.0, 201);
+    }
+    let login = |n| basic(&format!("client{n}@example.com"), &format!("correct horse {n}"));
+    std::array::from_fn(|n| request("POST", "/login", &login(n), ""))
+}
+
 async fn requests(port: u16, password: &str) {
     let login = request("POST", "/login", &basic(ANNA, password), "");
     let (_, body) = Connection::open(port).await.ask(&login).await;
@@ -179,17 +191,18 @@ async fn requests(port: u16, password: &str) {
     let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
     let (job, mp3) = finished(port, &bearer).await;
     let plain = Plain::start();
+    let same = |path: &str| std::array::from_fn(|_| request("GET", path, &bearer, ""));
     let kinds = [
-        ("a plain axum handler", plain.port, request("GET", "/", "", "")),
-        ("`GET /jobs/{id}`", port, request("GET", &format!("/jobs/{job}"), &bearer, "")),
-        ("`GET /download`, an MP3 of a minute", port, request("GET", &format!("/download?fid={mp3}"), &bearer, "")),
-        ("`POST /login`", port, login),
+        ("a plain axum handler", plain.port, same("/")),
+        ("`GET /jobs/{id}`", port, same(&format!("/jobs/{job}"))),
+        ("`GET /download`, an MP3 of a minute", port, same(&format!("/download?fid={mp3}"))),
+        ("`POST /login`, an account each", port, register(port).await),
     ];
     let mut paces = vec![Vec::new(); kinds.len()];
     for round in 0..ROUNDS {
-        for (kind, (name, port, request)) in kinds.iter().enumerate() {
+        for (kind, (name, port, requests)) in kinds.iter().enumerate() {
             eprintln!("round {} of {ROUNDS}: {name}", round + 1);
-            paces[kind].push(pace(*port, request).await);
+            paces[kind].push(pace(*port, requests).await);
         }
     }
     println!("| {CLIENTS} connections | answers/s | of the plain one's | median |\n|---|---|---|---|");
@@ -212,7 +225,9 @@ async fn logins(port: u16) {
     }
     let mut times = [Vec::new(), Vec::new()];
     for n in 0..LOGINS {
-        for (kind, name) in ["known", "other"].into_iter().enumerate() {
+        // Neither is always the first of a pair.
+        for kind in [n % 2, 1 - n % 2] {
+            let name = ["known", "other"][kind];
             let login = request("POST", "/login", &basic(&format!("{name}{n}@example.com"), "a guess"), "");
             let asked = Instant::now();
             let (status, _) = connection.ask(&login).await;

@@ -33,6 +33,21 @@ impl Queue for Down {
     }
 }
 
+/// A relay of these jobs, which have no files, and whose broker is down.
+fn relay(jobs: &Arc<MemoryJobs>, clock: impl Clock + 'static) -> Relay {
+    Relay {
+        jobs: Arc::clone(jobs) as _,
+        videos: Arc::new(MemoryBlobs::default()),
+        mp3s: Arc::new(MemoryBlobs::default()),
+        queue: Arc::new(Down),
+        clock: Arc::new(clock),
+        policy: Policy::default(),
+        every: Duration::from_secs(1),
+        collect_every: Duration::from_secs(600),
+        orphan_age: Duration::from_secs(3600),
+    }
+}
+
 #[tokio::test]
 async fn many_jobs_that_cannot_be_announced_do_not_hold_up_a_lost_lease() {
     let (jobs, policy, clock) = (Arc::new(MemoryJobs::default()), Policy::default(), SystemClock);
@@ -57,17 +72,7 @@ async fn many_jobs_that_cannot_be_announced_do_not_hold_up_a_lost_lease() {
     let lost = new(started).accept(1, started, &policy).unwrap().claim(started, &policy).unwrap();
     jobs.insert(&lost).await.unwrap();
 
-    let relay = Relay {
-        jobs: Arc::clone(&jobs) as _,
-        videos: Arc::new(MemoryBlobs::default()),
-        mp3s: Arc::new(MemoryBlobs::default()),
-        queue: Arc::new(Down),
-        clock: Arc::new(clock),
-        policy,
-        every: Duration::from_secs(1),
-        collect_every: Duration::from_secs(600),
-        orphan_age: Duration::from_secs(3600),
-    };
+    let relay = relay(&jobs, clock);
     for _ in 0..3 {
         relay.tick().await.unwrap();
     }
@@ -92,17 +97,7 @@ async fn a_deleted_job_counts_for_a_day_and_tells_nothing() {
     for job in [&done, &unheard] {
         jobs.insert(&job.clone().delete(now, &policy).unwrap()).await.unwrap();
     }
-    let relay = Relay {
-        jobs: Arc::clone(&jobs) as _,
-        videos: Arc::new(MemoryBlobs::default()),
-        mp3s: Arc::new(MemoryBlobs::default()),
-        queue: Arc::new(Down),
-        clock: Arc::new(clock),
-        policy,
-        every: Duration::from_secs(1),
-        collect_every: Duration::from_secs(600),
-        orphan_age: Duration::from_secs(3600),
-    };
+    let relay = relay(&jobs, clock);
     relay.tick().await.unwrap();
     assert_eq!(jobs.get(unheard.id).await.unwrap(), None, "nothing of it was converted");
     let left = jobs.get(done.id).await.unwrap().unwrap();
