@@ -18,7 +18,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::bearer::Verifier;
 use crate::edge::with_edge;
-use crate::{download, events, jobs, links, me, page, tus, upload};
+use crate::{download, events, jobs, links, me, openapi, page, tus, upload};
 
 /// A store that takes longer to find a job or an MP3 is taken for one that can't be reached.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,7 +49,7 @@ pub(crate) type Shared = Arc<Gateway>;
 
 /// `POST /upload`, `PUT /upload/{name}`, `/files` as tus 1.0.0 has it, `GET /jobs`, `GET` and `DELETE /jobs/{id}`,
 /// `GET /jobs/{id}/events`, `POST /jobs/{id}/retry`, `POST` and `DELETE /jobs/{id}/link`, `GET` and `HEAD /download`,
-/// `GET` and `DELETE /me`; the page at `/` and `/page/…`.
+/// `GET` and `DELETE /me`; the page at `/` and `/page/…`; `GET /openapi.json` and `GET /docs`.
 pub fn gateway(gateway: Gateway) -> Router {
     let patient = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE);
     let files = Router::new()
@@ -73,6 +73,7 @@ pub fn gateway(gateway: Gateway) -> Router {
         .route("/upload", post(upload::form))
         .route("/upload/{name}", put(upload::file))
         .merge(files)
+        .merge(openapi::routes())
         .merge(page::page());
     with_edge(router.with_state(Arc::new(gateway)))
 }

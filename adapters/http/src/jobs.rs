@@ -15,6 +15,7 @@ use microserve_core::blob::{Fid, Sha256};
 use microserve_core::expect::Expectation;
 use microserve_core::job::{ChangeError, Job, JobId, ListQuery, Phase, State as JobState, Status, change};
 use microserve_core::transcode::{Problem as Why, SourceInfo};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -22,11 +23,12 @@ use crate::bearer::Caller;
 use crate::conditional::Validators;
 use crate::edge;
 use crate::gateway::{Gateway, PATIENCE, Shared};
+use crate::openapi::shapes;
 use crate::prefer;
 use crate::problem::{Code, Problem};
 
 const DEFAULT_PAGE: usize = 20;
-const LARGEST_PAGE: usize = 100;
+pub(crate) const LARGEST_PAGE: usize = 100;
 
 /// `GET /jobs`'s parameters.
 #[derive(Deserialize)]
@@ -61,9 +63,12 @@ fn parse_cursor(text: &str) -> Option<(Timestamp, JobId)> {
     Some((time, id.parse().ok()?))
 }
 
-#[derive(Serialize)]
-struct Listed<'a> {
+/// A page of jobs, newest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Jobs")]
+pub(crate) struct Listed<'a> {
     jobs: Vec<Shown<'a>>,
+    /// The `cursor` of the next page, if there is one.
     next_cursor: Option<String>,
 }
 
@@ -219,48 +224,74 @@ fn shown(status: StatusCode, job: &Job, expected: Expectation, mount: &str, head
 }
 
 /// A job as clients see it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
 pub(crate) struct Shown<'a> {
+    #[schemars(with = "shapes::Id")]
     job_id: JobId,
+    #[schemars(with = "shapes::JobStatus")]
     pub(crate) status: Status,
+    /// What a worker does with it, while it is `converting`.
+    #[schemars(with = "Option<shapes::JobPhase>")]
     pub(crate) phase: Option<Phase>,
     /// In 0..=1: of the conversion, or of an upload that has told its length.
+    #[schemars(range(min = 0.0, max = 1.0))]
     progress: f64,
     /// Among those that wait: 1 is next. Told of a single job only, as is what follows.
     position: Option<u64>,
     /// When it should be done.
+    #[schemars(with = "Option<shapes::Time>")]
     expected_at: Option<Timestamp>,
+    /// How often it was begun.
     attempts: u32,
+    /// What the client calls the video.
     filename: &'a str,
+    #[schemars(with = "shapes::Id")]
     video_fid: &'a Fid,
+    /// What to download, once it is `done`.
+    #[schemars(with = "Option<shapes::Id>")]
     mp3_fid: Option<&'a Fid>,
+    /// Why it is `failed`.
+    #[schemars(with = "Option<shapes::JobError>")]
     error: Option<&'a Why>,
+    #[schemars(with = "shapes::Time")]
     created_at: Timestamp,
+    #[schemars(with = "Option<shapes::Time>")]
     started_at: Option<Timestamp>,
+    #[schemars(with = "Option<shapes::Time>")]
     finished_at: Option<Timestamp>,
     source: Option<Source<'a>>,
     output: Option<Made>,
+    /// What has become of the mail that tells the owner.
+    #[schemars(with = "Option<shapes::Mail>")]
     mail: Option<&'static str>,
     links: Links,
 }
 
 /// What the video was found to be.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Source<'a> {
     container: &'a str,
     codec: Option<&'a str>,
     channels: Option<u16>,
+    /// In Hz.
     sample_rate: Option<u32>,
+    /// In seconds.
     duration: Option<f64>,
     title: Option<&'a str>,
 }
 
 /// The MP3.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Output")]
 struct Made {
+    /// The mean in bit/s.
     bitrate: Option<u32>,
+    /// In seconds.
     duration: Option<f64>,
+    /// In bytes.
     size: u64,
+    #[schemars(with = "shapes::Digest")]
     sha256: Sha256,
 }
 
@@ -321,7 +352,7 @@ impl<'a> Source<'a> {
 }
 
 /// Where to go from a job.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Links {
     #[serde(rename = "self")]
     this: String,

@@ -12,6 +12,7 @@
 //! | `POST /jobs/{id}/link`, `DELETE /jobs/{id}/link` | `links` |
 //! | `GET /download`, `HEAD /download` | `download`, with [`range`] and `conditional` |
 //! | `GET /`, `GET /page/…`, the page for browsers | `page` |
+//! | `GET /openapi.json`, `GET /docs`: all of that described | `openapi` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
 //! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
@@ -39,6 +40,7 @@ mod links;
 mod login;
 mod me;
 mod multipart;
+mod openapi;
 mod ops;
 mod page;
 mod prefer;
@@ -56,6 +58,7 @@ pub use auth_service::{AuthService, AuthServiceError, accounts_elsewhere};
 pub use bearer::Verifier;
 pub use gateway::{Gateway, gateway};
 pub use login::{Auth, Registration, auth, auth_of_gateways};
+pub use openapi::document as openapi;
 pub use ops::{Check, Checks, Ops, ops};
 pub use problem::Code;
 pub use serve::{Limits, serve};

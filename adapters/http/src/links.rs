@@ -8,17 +8,22 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use microserve_core::clock::later;
 use microserve_core::job::{ChangeError, Status, change};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bearer::Caller;
 use crate::edge;
 use crate::gateway::Shared;
 use crate::jobs::owned;
+use crate::openapi::shapes;
 use crate::problem::{Code, Problem};
 
-#[derive(Serialize)]
-struct Link {
+/// A link to an MP3.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Link {
+    /// Relative to the server.
     url: String,
+    #[schemars(with = "shapes::Time")]
     expires_at: Timestamp,
 }
 

@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use microserve_core::account::Email;
 use microserve_core::clock::Clock;
 use microserve_core::login::Login;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +23,7 @@ use crate::bearer::Verifier;
 use crate::client_address::ClientAddress;
 use crate::edge::{wants_text, with_edge};
 use crate::json;
+use crate::openapi::shapes;
 use crate::problem::{Code, Problem};
 use crate::token::{Claims, LIFETIME, TokenKeys};
 
@@ -75,10 +77,12 @@ fn routes() -> Router<Arc<Auth>> {
 }
 
 /// RFC 6749 §5.1 in spirit: a token, its type, and for how many seconds it is good.
-#[derive(Serialize)]
-struct Token {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Token {
+    /// A JSON Web Token, for `Authorization: Bearer`.
     token: String,
     token_type: &'static str,
+    /// In seconds.
     expires_in: u64,
 }
 
@@ -97,11 +101,14 @@ async fn login(State(auth): State<Arc<Auth>>, client: ClientAddress, headers: He
 }
 
 /// Somebody who wants an account.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Newcomer {
+pub(crate) struct Newcomer {
+    #[schemars(with = "shapes::Email")]
     email: Email,
+    #[schemars(with = "shapes::Password")]
     password: SecretString,
+    /// For servers that want one.
     invitation: Option<String>,
 }
 
@@ -127,10 +134,12 @@ async fn register(State(auth): State<Arc<Auth>>, request: Request) -> Result<Sta
 }
 
 /// A password in the place of another.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Passwords {
+pub(crate) struct Passwords {
+    #[schemars(with = "String")]
     current: SecretString,
+    #[schemars(with = "shapes::Password")]
     new: SecretString,
 }
 

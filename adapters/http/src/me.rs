@@ -8,33 +8,42 @@ use jiff::Timestamp;
 use microserve_core::account::{AccountId, Email};
 use microserve_core::job::delete_all;
 use microserve_core::quota::{DAY, Quota, Usage};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bearer::Caller;
 use crate::gateway::Shared;
+use crate::openapi::shapes;
 use crate::problem::Problem;
 
 /// An account as its owner sees it.
-#[derive(Serialize)]
-struct Me<'a> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Account")]
+pub(crate) struct Me<'a> {
+    #[schemars(with = "shapes::Id")]
     account_id: AccountId,
+    #[schemars(with = "String")]
     email: &'a Email,
     admin: bool,
     usage: Used,
     limits: Limits,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
 struct Used {
     #[serde(flatten)]
+    #[schemars(with = "shapes::Usage")]
     now: Usage,
     /// From when on `seconds` are counted.
+    #[schemars(with = "shapes::Time")]
     since: Timestamp,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Limits {
     #[serde(flatten)]
+    #[schemars(with = "shapes::Quota")]
     quota: Quota,
     /// The largest video, in bytes.
     upload_bytes: u64,

@@ -63,19 +63,26 @@ async fn index(OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
 
 /// A file of the page.
 #[derive(Clone)]
-struct File {
+pub(crate) struct File {
     kind: &'static str,
     bytes: Bytes,
     etag: String,
+    policy: HeaderValue,
 }
 
 impl File {
-    fn new(kind: &'static str, bytes: Bytes) -> Self {
+    pub(crate) fn new(kind: &'static str, bytes: Bytes) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
-        Self { kind, bytes, etag: format!("\"{}\"", hex::encode(digest)) }
+        let etag = format!("\"{}\"", hex::encode(digest));
+        Self { kind, bytes, etag, policy: HeaderValue::from_static(POLICY) }
     }
 
-    fn answer(&self, headers: &HeaderMap) -> Response {
+    /// With another `Content-Security-Policy`.
+    pub(crate) fn with_policy(self, policy: HeaderValue) -> Self {
+        Self { policy, ..self }
+    }
+
+    pub(crate) fn answer(&self, headers: &HeaderMap) -> Response {
         let validators = Validators { etag: self.etag.clone(), modified: None };
         let mut response = if validators.not_modified(headers) {
             StatusCode::NOT_MODIFIED.into_response()
@@ -87,7 +94,7 @@ impl File {
         headers.extend(HeaderValue::try_from(&self.etag).ok().map(|etag| (header::ETAG, etag)));
         // Asked about every time: all files are of one version.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         response
     }

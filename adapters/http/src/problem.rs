@@ -19,6 +19,7 @@ use microserve_core::throttle::{FREE_PER_ACCOUNT, WINDOW};
 use microserve_core::transcode::InvalidOption;
 use microserve_core::upload::UploadError;
 use microserve_core::watch::TooManyWatchers;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a client is told to wait when something is down or busy.
@@ -284,14 +285,19 @@ impl Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// An error (RFC 9457).
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct Document<'a> {
     #[serde(rename = "type")]
     kind: String,
     title: &'a str,
     status: u16,
+    /// A sentence for people, which may change.
     detail: &'a str,
+    /// Names the request, as `X-Request-Id` does.
     instance: String,
+    /// Stands for one case, and does not change.
     code: &'a str,
 }
 

@@ -17,6 +17,7 @@ use microserve_core::idempotency::IdempotencyKey;
 use microserve_core::job::{Job, JobId, Status};
 use microserve_core::transcode::Asked;
 use microserve_core::upload::{Incoming, UploadError};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::Instrument;
@@ -25,6 +26,7 @@ use crate::body::RequestBody;
 use crate::gateway::{Gateway, Shared};
 use crate::jobs::Links;
 use crate::multipart::{Form, OVERHEAD, boundary};
+use crate::openapi::shapes;
 use crate::problem::{Code, Problem};
 use crate::{edge, filename, idempotency};
 
@@ -144,10 +146,14 @@ fn asked_in_query(parts: &Parts) -> Result<Asked, Problem> {
     Ok(asked)
 }
 
-#[derive(Serialize)]
-struct Accepted<'a> {
+/// What has become of an upload.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Accepted<'a> {
+    #[schemars(with = "shapes::Id")]
     job_id: JobId,
+    #[schemars(with = "shapes::Id")]
     video_fid: &'a Fid,
+    #[schemars(with = "shapes::JobStatus")]
     status: Status,
     links: Links,
 }

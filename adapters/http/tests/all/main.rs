@@ -10,6 +10,7 @@ mod errors;
 mod gateway;
 mod links;
 mod live;
+mod openapi;
 mod owners;
 mod page;
 mod repeated;
