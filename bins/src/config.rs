@@ -15,8 +15,8 @@ mod tutorial;
 
 pub(crate) use client::{Address, Client, Peer, state_folder};
 pub use roles::{
-    Auth, Compat, Connections, Converter, Converting, Gateway, Intake, Login, Mailing, Notifier, Peers, Process,
-    Quotas, Registration, Retention, Serve,
+    Auth, Compat, Connections, Converter, Converting, Gateway, Intake, LogFormat, Login, Mailing, Notifier, Peers,
+    Process, Quotas, Registration, Retention, Serve,
 };
 pub use stores::{Accounts, Blobs, Data, Jobs, Mailer, Sandbox, SandboxMode, Stores, Transcoder};
 

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 mod keys;
 mod late;
+mod metrics;
 mod native;
 mod open;
 mod process;

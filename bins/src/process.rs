@@ -1,4 +1,4 @@
-//! A process that serves: its listeners, its health, and its end.
+//! A process that serves: its listeners, its health and metrics, and its end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use microserve_core::{BoxError, Shutdown};
 use microserve_http::{AuthService, Check, Checks, Limits, Ops};
 use tokio::net::TcpListener;
 
+use crate::metrics::Metrics;
 use crate::roles::Work;
 
 /// The ops port. It answers from the beginning, while nothing is ready, to the end, while everything drains.
@@ -21,6 +22,7 @@ pub(crate) struct OpsPort {
     pub(crate) address: SocketAddr,
     /// What has to work is said as soon as it is known.
     pub(crate) checks: Checks,
+    pub(crate) metrics: Metrics,
     shutdown: Shutdown,
 }
 
@@ -29,9 +31,10 @@ impl OpsPort {
     pub(crate) async fn start(address: SocketAddr, serving: &Shutdown) -> Result<Self, BoxError> {
         let listener = bind(address).await?;
         let (address, shutdown, checks) = (listener.local_addr()?, Shutdown::new(), Checks::default());
-        let router = microserve_http::ops(Ops { checks: checks.clone(), shutdown: serving.clone() });
+        let (ops, metrics) = (Ops { checks: checks.clone(), shutdown: serving.clone() }, Metrics::new());
+        let router = microserve_http::ops(ops).merge(metrics.router());
         serve(listener, router, Limits::default(), &shutdown);
-        Ok(Self { address, checks, shutdown })
+        Ok(Self { address, checks, metrics, shutdown })
     }
 
     /// Drains what is served, then closes the port. Returns whether everything ended within the grace.

@@ -31,6 +31,7 @@ use microserve_http::{Auth, Gateway, Verifier};
 use tracing::debug;
 
 use crate::config::{Compat, Data, Mailing, Peers};
+use crate::metrics::Metrics;
 use crate::{config, keys};
 
 /// Mails that are sent at the same time.
@@ -44,6 +45,8 @@ pub(crate) struct Roles {
     pub(crate) policy: Policy,
     /// Roles run as tasks of it.
     pub(crate) shutdown: Shutdown,
+    /// Counts what they do.
+    pub(crate) metrics: Metrics,
 }
 
 /// Jobs, the blobs they are about, and the queue that tells of them.
@@ -56,8 +59,8 @@ pub(crate) struct Work {
 }
 
 impl Roles {
-    pub(crate) fn new(policy: Policy, shutdown: &Shutdown) -> Self {
-        Self { clock: Arc::new(SystemClock), policy, shutdown: shutdown.clone() }
+    pub(crate) fn new(policy: Policy, shutdown: &Shutdown, metrics: &Metrics) -> Self {
+        Self { clock: Arc::new(SystemClock), policy, shutdown: shutdown.clone(), metrics: metrics.clone() }
     }
 
     /// Logins, with keys that are made if there are none; and who else can tell a token by them.
@@ -68,6 +71,7 @@ impl Roles {
         peers: Peers,
         data: &Data,
     ) -> Result<(Auth, Verifier), BoxError> {
+        let accounts = &self.metrics.accounts("auth", accounts);
         let folder = login.keys(data);
         let keys = keys::load_or_make(&folder, &*self.clock);
         let keys = Arc::new(keys.map_err(|err| format!("can't use the keys in {}: {err}", folder.display()))?);
@@ -94,13 +98,14 @@ impl Roles {
     pub(crate) fn gateway(
         &self,
         work: &Work,
-        transcoder: Arc<dyn Transcoder>,
+        transcoder: &Arc<dyn Transcoder>,
         verifier: Verifier,
         intake: config::Intake,
         quota: Quota,
     ) -> Router {
+        let (work, transcoder) = (self.metrics.work("gateway", work), self.metrics.transcoder("gateway", transcoder));
         let probes = intake.probes.map_or_else(processors, usize::from);
-        let Work { jobs, videos, mp3s, queue } = work.clone();
+        let Work { jobs, videos, mp3s, queue } = work;
         microserve_http::gateway(Gateway {
             upload: Upload {
                 jobs: Arc::clone(&jobs),
@@ -130,14 +135,15 @@ impl Roles {
     pub(crate) fn converter(
         &self,
         work: &Work,
-        transcoder: Arc<dyn Transcoder>,
+        transcoder: &Arc<dyn Transcoder>,
         conversions: Option<u16>,
         quota: Quota,
         data: &Data,
     ) -> Result<(), BoxError> {
         let work_dir = data.folder.join("work");
         make_folder(&work_dir)?;
-        let Work { jobs, videos, mp3s, queue } = work.clone();
+        let transcoder = self.metrics.transcoder("converter", transcoder);
+        let Work { jobs, videos, mp3s, queue } = self.metrics.work("converter", work);
         let convert = Convert {
             jobs,
             videos,
@@ -155,8 +161,9 @@ impl Roles {
     }
 
     /// Mails to the owners whose jobs the queue `mp3` tells of.
-    pub(crate) fn notifier(&self, work: &Work, mailer: Arc<dyn Mailer>, mailing: &Mailing, public_url: String) {
-        let Work { jobs, videos, mp3s, queue } = work.clone();
+    pub(crate) fn notifier(&self, work: &Work, mailer: &Arc<dyn Mailer>, mailing: &Mailing, public_url: String) {
+        let mailer = self.metrics.mailer("notifier", mailer);
+        let Work { jobs, videos, mp3s, queue } = self.metrics.work("notifier", work);
         let (clock, policy, from) = (Arc::clone(&self.clock), self.policy, mailing.mail_from.clone());
         let notify = Notify { jobs, videos, mp3s, mailer, clock, policy, from, public_url };
         self.work(queue, QueueName::MP3, MAILS, Arc::new(notify));
@@ -164,7 +171,8 @@ impl Roles {
 
     /// Looks after what has been silent for too long. Any number of processes may do so.
     pub(crate) fn relay(&self, work: &Work) {
-        let Work { jobs, videos, mp3s, queue } = work.clone();
+        self.metrics.tell_of(&work.jobs, &self.clock);
+        let Work { jobs, videos, mp3s, queue } = self.metrics.work("relay", work);
         let relay = Relay {
             jobs,
             videos,

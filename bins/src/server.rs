@@ -87,24 +87,13 @@ impl Server {
         let (stack, data) = (Stack::open(&config.stores, registry, shutdown).await?, &config.stores.data);
         let work = stack.work();
 
-        let roles = Roles::new(config.retention.policy(config.peers), shutdown);
+        let roles = Roles::new(config.retention.policy(config.peers), shutdown, &ops.metrics);
         let (auth, verifier) = roles.auth(&stack.accounts, &config.login, config.peers, data)?;
-        let gateway =
-            roles.gateway(&work, Arc::clone(&stack.transcoder), verifier, config.intake, config.quotas.quota());
-        serve(
-            listener,
-            config.peers.answers(gateway.merge(microserve_http::auth(auth))),
-            config.connections.limits(&[]),
-            shutdown,
-        );
-        roles.converter(
-            &work,
-            Arc::clone(&stack.transcoder),
-            config.converting.conversions,
-            config.quotas.quota(),
-            data,
-        )?;
-        roles.notifier(&work, Arc::clone(&stack.mailer), &config.mailing, config.mailing.public_url(address));
+        let gateway = roles.gateway(&work, &stack.transcoder, verifier, config.intake, config.quotas.quota());
+        let router = config.peers.answers(gateway.merge(ops.metrics.logins(microserve_http::auth(auth))));
+        serve(listener, ops.metrics.requests(router), config.connections.limits(&[]), shutdown);
+        roles.converter(&work, &stack.transcoder, config.converting.conversions, config.quotas.quota(), data)?;
+        roles.notifier(&work, &stack.mailer, &config.mailing, config.mailing.public_url(address));
         roles.relay(&work);
 
         let mut checks = process::work(&work);

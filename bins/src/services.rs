@@ -46,12 +46,12 @@ impl Service {
     pub async fn auth(config: &Auth, registry: &Registry, shutdown: &Shutdown) -> Result<Self, BoxError> {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let accounts = late::accounts(registry, config.accounts.url(&config.data)?, shutdown).await?;
-        let roles = Roles::new(config.peers.policy(), shutdown);
+        let roles = Roles::new(config.peers.policy(), shutdown, &ops.metrics);
         let (auth, _) = roles.auth(&accounts, &config.login, config.peers, &config.data)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
-        let router = microserve_http::auth_of_gateways(auth);
-        serve(listener, router, config.connections.limits(&EVERYBODY), shutdown);
+        let router = ops.metrics.logins(microserve_http::auth_of_gateways(auth));
+        serve(listener, ops.metrics.requests(router), config.connections.limits(&EVERYBODY), shutdown);
         ops.checks.set(vec![process::accounts(&accounts)]);
         Ok(Self::new(Some(address), ops))
     }
@@ -65,19 +65,15 @@ impl Service {
         let auth = Arc::new(AuthService::new(&config.auth)?);
         let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
-        let roles = Roles::new(config.retention.policy(config.peers), shutdown);
+        let roles = Roles::new(config.retention.policy(config.peers), shutdown, &ops.metrics);
         let verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
-        let gateway = roles.gateway(&work, transcoder, verifier, config.intake, config.quotas.quota());
+        let gateway = roles.gateway(&work, &transcoder, verifier, config.intake, config.quotas.quota());
         let (keeper, stopping) = (Arc::clone(&auth), shutdown.clone());
         shutdown.spawn(async move { keeper.keep_fresh(&stopping).await });
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
-        serve(
-            listener,
-            config.peers.answers(gateway.merge(accounts_elsewhere(Arc::clone(&auth)))),
-            config.connections.limits(&[]),
-            shutdown,
-        );
+        let router = config.peers.answers(gateway.merge(accounts_elsewhere(Arc::clone(&auth))));
+        serve(listener, ops.metrics.requests(router), config.connections.limits(&[]), shutdown);
         roles.relay(&work);
         let mut checks = process::work(&work);
         checks.push(process::auth(&auth));
@@ -93,8 +89,8 @@ impl Service {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
-        let roles = Roles::new(config.retention.policy(config.peers), shutdown);
-        roles.converter(&work, transcoder, config.converting.conversions, config.quotas.quota(), &config.data)?;
+        let roles = Roles::new(config.retention.policy(config.peers), shutdown, &ops.metrics);
+        roles.converter(&work, &transcoder, config.converting.conversions, config.quotas.quota(), &config.data)?;
         roles.relay(&work);
         ops.checks.set(process::work(&work));
         Ok(Self::new(None, ops))
@@ -108,11 +104,11 @@ impl Service {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let mailer = open::patiently(&registry.mailer, &config.mailer.url(&config.data)?).await?;
-        let roles = Roles::new(config.peers.policy(), shutdown);
+        let roles = Roles::new(config.peers.policy(), shutdown, &ops.metrics);
         let public_url = config.mailing.public_url(SocketAddr::from(([127, 0, 0, 1], 8080)));
         let mut checks = process::work(&work);
         checks.push(process::mailer(&mailer));
-        roles.notifier(&work, mailer, &config.mailing, public_url);
+        roles.notifier(&work, &mailer, &config.mailing, public_url);
         ops.checks.set(checks);
         Ok(Self::new(None, ops))
     }

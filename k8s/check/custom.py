@@ -21,6 +21,8 @@ TRIGGER = shape({"type": STRING, "metadata": STRINGS, "authenticationRef": shape
 SCALE_POLICY = shape({"type": STRING, "value": NUMBER, "periodSeconds": NUMBER})
 BEHAVIOR = shape({"scaleDown": shape({"stabilizationWindowSeconds": NUMBER, "policies": several(SCALE_POLICY)})})
 PATH = shape({"path": shape({"type": {"enum": ["PathPrefix"]}, "value": STRING})})
+EXPRESSION = shape({"key": STRING, "operator": {"enum": ["In"]}, "values": several(STRING)})
+ENDPOINT = shape({"port": STRING, "path": STRING, "interval": STRING})
 ALERT = shape({"alert": STRING, "expr": STRING, "labels": STRINGS, "annotations": STRINGS}, **{"for": STRING})
 
 SPECS = {
@@ -44,6 +46,9 @@ SPECS = {
                 )
             ),
         }
+    ),
+    ("monitoring.coreos.com/v1", "PodMonitor"): shape(
+        {"selector": shape({"matchExpressions": several(EXPRESSION)}), "podMetricsEndpoints": several(ENDPOINT)}
     ),
     ("monitoring.coreos.com/v1", "PrometheusRule"): shape(
         {"groups": several(shape({"name": STRING, "rules": several(ALERT)}))}

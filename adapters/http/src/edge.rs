@@ -8,13 +8,15 @@ use std::error::Error;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{OriginalUri, Request};
+use axum::extract::{MatchedPath, OriginalUri, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use microserve_core::job::JobId;
 use ring::rand::{SecureRandom, SystemRandom};
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::field::Empty;
 use tracing::{Instrument, error, info_span, warn};
 
 use crate::problem::Problem;
@@ -41,8 +43,10 @@ async fn dress(mut request: Request, next: Next) -> Response {
         request.headers_mut().insert(X_REQUEST_ID.clone(), id);
     }
     let as_text = wants_text(request.headers());
-    let path = request.uri().path().to_owned();
-    let span = info_span!("request", request.id = id, http.method = %request.method(), http.path = path);
+    let span = info_span!("request", request.id = id, http.method = %request.method(), http.route = route(&request), job.id = Empty);
+    if let Some(job) = job(&request) {
+        span.record("job.id", tracing::field::display(job));
+    }
 
     let mut response = next.run(request).instrument(span.clone()).await;
     let silent = !response.headers().contains_key(header::CONTENT_TYPE);
@@ -80,6 +84,17 @@ fn log(problem: &Problem) {
     } else {
         warn!(code, error = cause as &dyn Error, "a request can't be answered right now");
     }
+}
+
+/// The route as the router has it. The path itself may have a file's name in it, which is not for a log.
+fn route(request: &Request) -> &str {
+    request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str)
+}
+
+/// The job that the path names, if it names one.
+fn job(request: &Request) -> Option<JobId> {
+    let is_named = route(request).contains("/{id}");
+    request.uri().path().split('/').find_map(|part| part.parse().ok()).filter(|_| is_named)
 }
 
 /// The client's id when it is well-formed: 1 to 64 characters that are safe in a log. Else one of 96 random bits.

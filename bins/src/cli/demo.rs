@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::user::{account, make_password};
 use super::{Failure, Outcome, print, runtime, say};
-use crate::config::{Serve, Stores};
+use crate::config::{LogFormat, Serve, Stores};
 use crate::registry::Registry;
 use crate::server::Server;
 use crate::telemetry;
@@ -34,7 +34,7 @@ pub(crate) const UPLOAD: &str =
 pub(crate) const DOWNLOAD: &str = r#"curl -X GET -H "Authorization: Bearer $TOKEN" --output mp3_download.mp3 "http://mp3converter.com/download?fid=$FID""#;
 
 pub(super) fn run(args: &Demo) -> Outcome {
-    telemetry::start("warn");
+    telemetry::start("warn", LogFormat::Auto);
     let folder = tempfile::Builder::new().prefix("microserve-demo-").tempdir()?;
     let (video, stem) = bring_video(args.video.as_deref(), folder.path())?;
     let runtime = runtime()?;

@@ -22,7 +22,7 @@ pub(super) fn until_stopped<S>(
     start: impl AsyncFnOnce(&Shutdown) -> Result<S, BoxError>,
     stop: impl AsyncFnOnce(&S, &Shutdown, Duration) -> bool,
 ) -> Outcome {
-    telemetry::start(&process.log);
+    telemetry::start(&process.log, process.log_format);
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();

@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::run::{print_config, until_stopped};
 use super::{Outcome, ended, parsed, runtime, user};
-use crate::config::{self, Accounts, Data, Process};
+use crate::config::{self, Accounts, Data, LogFormat, Process};
 use crate::open;
 use crate::registry::Registry;
 use crate::services::Service;
@@ -45,6 +45,10 @@ struct Migrate {
     /// What is logged: error, warn, info, debug, or a filter such as "microserve_mysql=debug,warn".
     #[arg(long, env = "MICROSERVE_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
+
+    /// How it is logged: as lines for people, as JSON, or as whichever suits where standard error leads to.
+    #[arg(long, env = "MICROSERVE_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
+    log_format: LogFormat,
 }
 
 /// Takes uploads, tells of jobs and gives out MP3s, to those whom the auth service knows. Passes logins on to it.
@@ -143,7 +147,7 @@ fn serve(process: &Process, start: impl AsyncFnOnce(&Shutdown) -> Result<Service
 
 /// Opening accounts brings their table up to date.
 fn migrate(args: &Migrate) -> Outcome {
-    telemetry::start(&args.log);
+    telemetry::start(&args.log, args.log_format);
     runtime()?.block_on(async {
         open::patiently(&Registry::empty().with_accounts().accounts, &args.accounts.url(&args.data)?).await?;
         info!("the accounts' table is up to date");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use microserve_core::Backoff;
 use microserve_core::account::Email;
@@ -31,9 +31,25 @@ pub struct Process {
     #[arg(long, env = "MICROSERVE_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
 
+    /// How it is logged: as lines for people, as JSON, or as whichever suits where standard error leads to.
+    #[arg(long, env = "MICROSERVE_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
+    pub log_format: LogFormat,
+
     /// Print the configuration that results from options and environment, secrets hidden, and stop.
     #[arg(long)]
     pub print_config: bool,
+}
+
+/// The form of the log.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// A line for people for each event.
+    Text,
+    /// A line of JSON for each event.
+    Json,
 }
 
 /// How many connections are taken.

@@ -124,6 +124,7 @@ impl Call {
     }
 
     /// A parameter `in` the path, or one of the query or a header that may be left away.
+    #[allow(clippy::needless_pass_by_value, reason = "it is written on the spot")]
     pub(super) fn parameter(mut self, place: &str, name: &str, description: &str, schema: Value) -> Self {
         let required = place == "path";
         let parameter =
@@ -142,6 +143,7 @@ impl Call {
     }
 
     /// A body of this media type.
+    #[allow(clippy::needless_pass_by_value, reason = "it is written on the spot")]
     pub(super) fn body(self, required: bool, kind: &str, media: Value) -> Self {
         self.with("requestBody", json!({ "required": required, "content": { kind: media } }))
     }

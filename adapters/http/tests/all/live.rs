@@ -148,7 +148,10 @@ async fn a_job_is_told_as_it_goes_on_until_it_is_final() {
     }
     assert_eq!(events.next().await.unwrap().2, "retry 3000");
     let told = events.expect("status", &queued).await;
-    assert_eq!(told, world.get(&token, &format!("/jobs/{id}")).await.json(), "the data is what GET says");
+    let mut shown = world.get(&token, &format!("/jobs/{id}")).await.json();
+    // Its place changes without it, so events don't tell.
+    shown["position"] = serde_json::Value::Null;
+    assert_eq!(told, shown, "the data is what GET says");
     // Quiet for longer than a slow reader may be: it takes nothing because there is nothing.
     tokio::time::sleep(Duration::from_millis(600)).await;
     let claimed = claim(&world, &id).await;
