@@ -6,6 +6,7 @@ mod crash;
 mod crashes;
 mod model;
 mod preflight;
+mod quota;
 mod relay;
 mod resume;
 mod state_machine;
