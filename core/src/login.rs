@@ -1,5 +1,5 @@
 //! Login: an address and a password become an account, or nothing that tells why not. And what people do about their own
-//! account: make one, change its password, leave.
+//! account: make one, change its password.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,8 +84,8 @@ impl Login {
         }
     }
 
-    /// Makes an account. If there is one of this address already, nothing is made, and that is not told: it takes as long,
-    /// and who may know finds out by logging in.
+    /// Makes an account. If there is one of this address already, nothing is made, and that is not told: the password is
+    /// hashed all the same, and who may know finds out by logging in.
     ///
     /// # Errors
     /// [`LoginError::Weak`]; [`LoginError::Busy`] and [`LoginError::Unavailable`]: try again; [`LoginError::Internal`].

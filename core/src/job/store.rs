@@ -166,7 +166,7 @@ where
 }
 
 /// Deletes every job of an owner, unfinished ones too. Their files go with them when a relay comes by. Returns how many
-/// there were. What begins meanwhile may be missed: whoever deletes an account locks it before.
+/// there were. What begins meanwhile may be missed: whoever deletes an account looks again afterwards.
 ///
 /// # Errors
 /// [`JobError`], after a part of them; the rest can be deleted by trying again.
