@@ -16,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use microserve::core::account::{Account, AccountId, AuthStore};
+use microserve::core::api_key::ApiKeys;
 use microserve::core::convert::Convert;
 use microserve::core::download::Download;
 use microserve::core::expect::Expect;
@@ -140,7 +141,8 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
         shutdown: shutdown.clone(),
     });
     let auth = microserve::http::auth(Auth {
-        login: Login::new(accounts, Passwords::new(1)?, clock.clone()),
+        login: Login::new(accounts.clone(), Passwords::new(1)?, clock.clone()),
+        api_keys: ApiKeys::new(accounts, clock.clone()),
         keys,
         verifier,
         registration: Registration::Closed,

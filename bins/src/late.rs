@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_core::open::SecretUrl;
 use microserve_core::{BoxError, Retryable, Shutdown};
 use tracing::{info, warn};
@@ -93,6 +94,22 @@ impl AuthStore for LateAccounts {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.store()?.delete(id).await
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        self.store()?.insert_api_key(key).await
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        self.store()?.find_api_key(digest).await
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        self.store()?.api_keys(account).await
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        self.store()?.delete_api_key(account, id).await
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {

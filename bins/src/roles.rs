@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use jiff::Timestamp;
 use microserve_core::account::AuthStore;
+use microserve_core::api_key::ApiKeys;
 use microserve_core::blob::BlobStore;
 use microserve_core::clock::{Clock, SystemClock};
 use microserve_core::convert::Convert;
@@ -84,6 +85,7 @@ impl Roles {
         let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(accounts), Arc::clone(&self.clock));
         let auth = Auth {
             login: Login::new(Arc::clone(accounts), passwords, Arc::clone(&self.clock)),
+            api_keys: ApiKeys::new(Arc::clone(accounts), Arc::clone(&self.clock)),
             keys,
             verifier: verifier.clone(),
             registration: login.registration.into(),

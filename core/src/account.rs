@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use crate::id::id;
 use crate::retry::{BoxError, Retryable};
 
@@ -77,11 +78,38 @@ pub trait AuthStore: Send + Sync {
     /// [`AuthError::NotFound`], [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn set_disabled(&self, id: AccountId, disabled: bool) -> Result<(), AuthError>;
 
-    /// Removes an account. Removing one that isn't there succeeds. (Check: `delete_is_idempotent`.)
+    /// Removes an account and its API keys. Removing one that isn't there succeeds. (Checks: `delete_is_idempotent`,
+    /// `api_keys_go_with_their_account`.)
     ///
     /// # Errors
     /// [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn delete(&self, id: AccountId) -> Result<(), AuthError>;
+
+    /// Adds an API key to its account. (Checks: `api_keys_are_found_until_they_are_deleted`,
+    /// `api_keys_go_with_their_account`.)
+    ///
+    /// # Errors
+    /// [`AuthError::NotFound`]: there is no such account. [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError>;
+
+    /// Finds an API key by its digest. (Check: `api_keys_are_found_until_they_are_deleted`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError>;
+
+    /// An account's API keys, the oldest first, those of the same moment by their ids. (Check: `api_keys_are_listed`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError>;
+
+    /// Removes an API key of this account; says whether it was there. (Check:
+    /// `api_keys_are_found_until_they_are_deleted`.)
+    ///
+    /// # Errors
+    /// [`AuthError::Unavailable`], [`AuthError::Internal`].
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError>;
 
     /// What is counted under a name. (Check: `tallies_are_swapped`.)
     ///

@@ -99,6 +99,7 @@
 
 pub mod account;
 mod adopt;
+pub mod api_key;
 pub mod bell;
 pub mod blob;
 pub mod clock;

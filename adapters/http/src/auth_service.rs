@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{Request as Asked, State};
 use axum::http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
 use axum::response::Response;
-use axum::routing::{post, put};
+use axum::routing::{delete, get, post, put};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use url::Url;
 
-use crate::bearer::{Issuer, Unverified};
+use crate::bearer::{Issuer, KeyHolder, Unverified};
 use crate::client_address::{ClientAddress, X_FORWARDED_FOR};
 use crate::edge::with_edge;
 use crate::json;
@@ -229,6 +229,14 @@ impl Issuer for AuthService {
         }
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<KeyHolder>, BoxError> {
+        match self.call(Method::POST, "validate", bearer(key)?, Bytes::new()).await? {
+            (StatusCode::OK, _, body) => Ok(Some(serde_json::from_slice(&body)?)),
+            (StatusCode::UNAUTHORIZED, ..) => Ok(None),
+            (status, ..) => Err(format!("asked about an API key, the auth service answered {status}").into()),
+        }
+    }
+
     async fn remove(&self, token: &str, _claims: &Claims) -> Result<(), BoxError> {
         match self.call(Method::DELETE, "account", bearer(token)?, Bytes::new()).await? {
             // It was removed already, and our token with it.
@@ -242,12 +250,15 @@ fn bearer(token: &str) -> Result<HeaderMap, BoxError> {
     Ok(HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse()?)]))
 }
 
-/// `POST /login`, `POST /register` and `PUT /me/password`, passed on to an auth service: its answer is the client's.
+/// `POST /login`, `POST /register`, `PUT /me/password` and what is below `/me/keys`, passed on to an auth service: its answer
+/// is the client's.
 pub fn accounts_elsewhere(auth: Arc<AuthService>) -> Router {
     let router = Router::new()
         .route("/login", post(pass_on))
         .route("/register", post(pass_on))
-        .route("/me/password", put(pass_on));
+        .route("/me/password", put(pass_on))
+        .route("/me/keys", get(pass_on).post(pass_on))
+        .route("/me/keys/{id}", delete(pass_on));
     with_edge(router.with_state(auth))
 }
 

@@ -1,4 +1,4 @@
-//! Who is calling: a bearer token (RFC 6750) of an account that is still welcome.
+//! Who is calling: a bearer token (RFC 6750), or an API key in its place, of an account that is still welcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,10 @@ use axum::http::request::Parts;
 use jiff::Timestamp;
 use microserve_core::BoxError;
 use microserve_core::account::{AccountId, AuthStore, Email};
+use microserve_core::api_key::{self, ApiKeys, Scope, Scopes};
 use microserve_core::clock::{Clock, since};
 use moka::future::Cache;
+use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use crate::auth_service::AuthService;
@@ -20,29 +22,30 @@ use crate::gateway::Shared;
 use crate::problem::Problem;
 use crate::token::{Claims, TokenKeys};
 
-/// Whether a token's account is welcome is asked again after this long: a changed password ends tokens that soon.
+/// Whether a token's account is welcome is asked again after this long: a changed password ends tokens that soon, and a
+/// revoked API key is good for no longer.
 const FRESH: Duration = Duration::from_secs(30);
 /// How long it is remembered, for when nobody answers.
 const REMEMBERED: Duration = Duration::from_secs(60 * 60);
-/// So many tokens are remembered.
+/// So many tokens and API keys are remembered.
 const TOKENS: u64 = 10_000;
 /// Who takes longer to answer is taken for one that can't be reached.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Tells whose a token is.
+/// Tells whose a token or an API key is.
 ///
-/// The signature is checked by the keys alone. Whether the account still exists, is not disabled and has had the same
-/// password since is asked of whoever signs, at most every 30 s for each token. When nobody answers, tokens go on
-/// working.
+/// A token's signature is checked by the keys alone. Whether the account still exists, is not disabled and has had the
+/// same password since is asked of whoever signs, at most every 30 s for each token; an API key is asked about as often.
+/// When nobody answers, what was good goes on working.
 #[derive(Clone)]
 pub struct Verifier {
     issuer: Arc<dyn Issuer>,
     clock: Arc<dyn Clock>,
-    /// By the token's SHA-256.
+    /// By the SHA-256 of the token or key.
     known: Cache<[u8; 32], Known>,
 }
 
-/// Who signs tokens, and knows their accounts: this process, or another.
+/// Who signs tokens, and knows their accounts and the API keys: this process, or another.
 #[async_trait]
 pub(crate) trait Issuer: Send + Sync {
     /// What a token says that one of the issuer's keys has signed.
@@ -50,6 +53,9 @@ pub(crate) trait Issuer: Send + Sync {
 
     /// Whether the account that a token was given to still exists, is not disabled, and has had the same password since.
     async fn is_welcome(&self, token: &str, claims: &Claims) -> Result<bool, BoxError>;
+
+    /// Whose an API key is, if it is good.
+    async fn holder(&self, key: &str) -> Result<Option<KeyHolder>, BoxError>;
 
     /// Removes the account that a token was given to.
     async fn remove(&self, token: &str, claims: &Claims) -> Result<(), BoxError>;
@@ -63,14 +69,46 @@ pub(crate) enum Unverified {
     Unavailable(BoxError),
 }
 
-/// What was last said of a token.
-#[derive(Clone, Copy)]
+/// What was last said of a token or an API key.
+#[derive(Clone)]
 struct Known {
     asked_at: Timestamp,
+    holder: Arc<Holder>,
     welcome: bool,
 }
 
-/// Somebody with a good token.
+/// What a token or an API key says: the answer of `/validate` (RFC 7662 §2.2 in spirit).
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Holder {
+    Token(Claims),
+    Key(KeyHolder),
+}
+
+/// Whose an API key is, and what it may be used for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeyHolder {
+    /// The account.
+    sub: AccountId,
+    /// The account's address.
+    username: Email,
+    /// Scopes, with a space between them.
+    scope: String,
+    /// From when on it is not good any more, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+}
+
+impl Holder {
+    fn is_in_time(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Token(claims) => claims.are_good(now),
+            Self::Key(key) => key.exp.is_none_or(|exp| now.as_second() < exp),
+        }
+    }
+}
+
+/// Somebody with a good token, or with an API key that is good for what is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) id: AccountId,
@@ -79,13 +117,14 @@ pub(crate) struct Caller {
 }
 
 impl Verifier {
-    /// Believes tokens that `keys` have signed for accounts in `accounts`.
+    /// Believes tokens that `keys` have signed for accounts in `accounts`, and these accounts' API keys.
     #[must_use]
     pub fn new(keys: Arc<TokenKeys>, accounts: Arc<dyn AuthStore>, clock: Arc<dyn Clock>) -> Self {
-        Self::of(Arc::new(OwnKeys { keys, accounts }), clock)
+        let api_keys = ApiKeys::new(Arc::clone(&accounts), Arc::clone(&clock));
+        Self::of(Arc::new(OwnKeys { keys, accounts, api_keys }), clock)
     }
 
-    /// Believes tokens that an auth service has signed.
+    /// Believes tokens that an auth service has signed, and API keys that it knows.
     #[must_use]
     pub fn remote(auth: Arc<AuthService>, clock: Arc<dyn Clock>) -> Self {
         Self::of(auth, clock)
@@ -96,51 +135,92 @@ impl Verifier {
         Self { issuer, clock, known }
     }
 
-    /// Whose request it is.
-    pub(crate) async fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let claims = self.claims(headers).await?;
-        let email = claims.username.parse().map_err(|_| Problem::invalid_token())?;
-        Ok(Caller { id: claims.sub, email, admin: claims.admin })
+    /// Whose request it is: that of somebody who has logged in.
+    pub(crate) async fn person(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        match &*self.holder(headers).await? {
+            Holder::Token(claims) => claims.caller(),
+            Holder::Key(_) => Err(Problem::no_key_will_do()),
+        }
     }
 
-    /// What the request's token says, if it is good and its account is welcome.
-    pub(crate) async fn claims(&self, headers: &HeaderMap) -> Result<Claims, Problem> {
-        let token = basic::scheme(headers, "bearer").ok_or_else(Problem::invalid_token)?;
-        let claims = match self.issuer.verify(token, self.clock.now()).await {
+    /// Whose request it is, made by somebody who has logged in or with an API key of this scope.
+    pub(crate) async fn caller(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, Problem> {
+        match &*self.holder(headers).await? {
+            Holder::Token(claims) => claims.caller(),
+            Holder::Key(key) if key.scope.parse::<Scopes>().unwrap_or_default().allow(scope) => {
+                Ok(Caller { id: key.sub, email: key.username.clone(), admin: false })
+            }
+            Holder::Key(_) => Err(Problem::insufficient_scope(scope)),
+        }
+    }
+
+    /// What the request's token or API key says, if it is good and its account is welcome.
+    pub(crate) async fn holder(&self, headers: &HeaderMap) -> Result<Arc<Holder>, Problem> {
+        let credential = basic::scheme(headers, "bearer").ok_or_else(Problem::invalid_token)?;
+        let (name, now) = (name(credential), self.clock.now());
+        let remembered = self.known.get(&name).await;
+        let known = match remembered {
+            Some(known) if since(now, known.asked_at) < FRESH => known,
+            remembered => {
+                let known = self.ask(credential, now, remembered.as_ref()).await?;
+                if known.asked_at == now {
+                    self.known.insert(name, known.clone()).await;
+                }
+                known
+            }
+        };
+        if known.welcome && known.holder.is_in_time(now) { Ok(known.holder) } else { Err(Problem::invalid_token()) }
+    }
+
+    /// What is to be known of a token or an API key. What was asked at another time than now could not be asked again.
+    async fn ask(&self, credential: &str, now: Timestamp, remembered: Option<&Known>) -> Result<Known, Problem> {
+        if credential.starts_with(api_key::PREFIX) {
+            return self.ask_about_key(credential, now, remembered).await;
+        }
+        let claims = match self.issuer.verify(credential, now).await {
             Ok(claims) => claims,
             Err(Unverified::Invalid) => return Err(Problem::invalid_token()),
             Err(Unverified::Unavailable(cause)) => return Err(Problem::unavailable(cause)),
         };
-        if self.is_welcome(token, &claims).await { Ok(claims) } else { Err(Problem::invalid_token()) }
+        let answer = in_time(self.issuer.is_welcome(credential, &claims)).await;
+        let holder = Arc::new(Holder::Token(claims));
+        Ok(match answer {
+            Ok(welcome) => Known { asked_at: now, holder, welcome },
+            // Nobody knows more than before, and the signature is good.
+            Err(_) => {
+                let (asked_at, welcome) =
+                    remembered.map_or((Timestamp::MIN, true), |known| (known.asked_at, known.welcome));
+                Known { asked_at, holder, welcome }
+            }
+        })
+    }
+
+    async fn ask_about_key(&self, key: &str, now: Timestamp, remembered: Option<&Known>) -> Result<Known, Problem> {
+        match (in_time(self.issuer.holder(key)).await, remembered) {
+            (Ok(Some(holder)), _) => Ok(Known { asked_at: now, holder: Arc::new(Holder::Key(holder)), welcome: true }),
+            (Ok(None), Some(known)) => Ok(Known { asked_at: now, welcome: false, ..known.clone() }),
+            (Ok(None), None) => Err(Problem::invalid_token()),
+            (Err(_), Some(known)) => Ok(known.clone()),
+            (Err(cause), None) => Err(Problem::unavailable(cause)),
+        }
     }
 
     /// Removes the account of the request's token. The token is good for no more than [`FRESH`] then.
     pub(crate) async fn remove_account(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let claims = self.claims(headers).await?;
+        let holder = self.holder(headers).await?;
+        let Holder::Token(claims) = &*holder else { return Err(Problem::no_key_will_do()) };
         let token = basic::scheme(headers, "bearer").ok_or_else(Problem::invalid_token)?;
-        self.issuer.remove(token, &claims).await.map_err(Problem::unavailable)?;
+        self.issuer.remove(token, claims).await.map_err(Problem::unavailable)?;
         info!(target: "audit", { account.id = %claims.sub }, "removed the account");
         self.known.invalidate(&name(token)).await;
         Ok(())
     }
+}
 
-    async fn is_welcome(&self, token: &str, claims: &Claims) -> bool {
-        let name = name(token);
-        let (now, remembered) = (self.clock.now(), self.known.get(&name).await);
-        if let Some(known) = remembered.filter(|known| since(now, known.asked_at) < FRESH) {
-            return known.welcome;
-        }
-        match tokio::time::timeout(PATIENCE, self.issuer.is_welcome(token, claims)).await {
-            Ok(Ok(welcome)) => {
-                self.known.insert(name, Known { asked_at: now, welcome }).await;
-                return welcome;
-            }
-            Ok(Err(err)) => warn!(error = &*err as &dyn std::error::Error, "can't ask about an account"),
-            Err(_) => warn!("asking about an account takes too long"),
-        }
-        // Nobody knows more than before, and the signature is good.
-        remembered.is_none_or(|known| known.welcome)
-    }
+/// An answer about an account. Who takes too long is taken for one that can't be reached.
+async fn in_time<T>(answer: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err("it takes too long".into()));
+    answer.inspect_err(|err| warn!(error = &**err as &dyn std::error::Error, "can't ask about an account"))
 }
 
 /// What is remembered of a token: not the token itself.
@@ -154,6 +234,7 @@ fn name(token: &str) -> [u8; 32] {
 struct OwnKeys {
     keys: Arc<TokenKeys>,
     accounts: Arc<dyn AuthStore>,
+    api_keys: ApiKeys,
 }
 
 #[async_trait]
@@ -167,15 +248,52 @@ impl Issuer for OwnKeys {
         Ok(account.is_some_and(|account| !account.disabled && !claims.issued_before(account.password_changed_at)))
     }
 
+    async fn holder(&self, key: &str) -> Result<Option<KeyHolder>, BoxError> {
+        let holder = self.api_keys.holder(key).await?;
+        Ok(holder.map(|(account, key)| KeyHolder {
+            sub: account.id,
+            username: account.email,
+            scope: key.scopes.to_string(),
+            exp: key.expires_at.map(Timestamp::as_second),
+        }))
+    }
+
     async fn remove(&self, _token: &str, claims: &Claims) -> Result<(), BoxError> {
         Ok(self.accounts.delete(claims.sub).await?)
     }
 }
 
-impl FromRequestParts<Shared> for Caller {
+/// Somebody who has logged in. What a person does, no API key will do for.
+pub(crate) struct Person(pub(crate) Caller);
+
+impl FromRequestParts<Shared> for Person {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Shared) -> Result<Self, Problem> {
-        gateway.verifier.caller(&parts.headers).await
+        gateway.verifier.person(&parts.headers).await.map(Self)
     }
+}
+
+macro_rules! callers {
+    ($($(#[doc = $doc:literal])+ $name:ident = $scope:ident;)+) => {$(
+        $(#[doc = $doc])+
+        pub(crate) struct $name(pub(crate) Caller);
+
+        impl FromRequestParts<Shared> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, gateway: &Shared) -> Result<Self, Problem> {
+                gateway.verifier.caller(&parts.headers, Scope::$scope).await.map(Self)
+            }
+        }
+    )+};
+}
+
+callers! {
+    /// Somebody who may see what the account has.
+    Reader = Read;
+    /// Somebody who may upload.
+    Uploader = Upload;
+    /// Somebody who may change jobs.
+    Manager = Manage;
 }

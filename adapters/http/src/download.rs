@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use microserve_core::api_key::Scope;
 use microserve_core::blob::Fid;
 use microserve_core::convert::mp3_name;
 use microserve_core::download::Granted;
@@ -34,7 +35,7 @@ impl Wanted {
     async fn find(self, gateway: &Gateway, headers: &HeaderMap) -> Result<Granted, Problem> {
         let fid = self.fid.parse::<Fid>().map_err(|_| malformed())?;
         let Some(signature) = self.signature else {
-            let caller = gateway.verifier.caller(headers).await?;
+            let caller = gateway.verifier.caller(headers, Scope::Read).await?;
             return Ok(gateway.download.find(caller.id, &fid).await?);
         };
         let expires = self.expires.and_then(|text| text.parse().ok()).ok_or_else(malformed)?;

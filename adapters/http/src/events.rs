@@ -22,7 +22,7 @@ use microserve_core::watch::Watcher;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
-use crate::bearer::Caller;
+use crate::bearer::Reader;
 use crate::edge;
 use crate::gateway::Shared;
 use crate::jobs::{self, Shown};
@@ -40,7 +40,7 @@ const NOTHING: Bytes = Bytes::from_static(b":\n\n");
 /// `GET /jobs/{id}/events`.
 pub(crate) async fn events(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Reader(caller): Reader,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -143,9 +143,9 @@ impl Feed {
         }
     }
 
-    /// Whether the token is still good. When nobody can tell, it is.
+    /// Whether the token or the API key is still good. When nobody can tell, it is.
     async fn is_welcome(&self) -> bool {
-        let claims = self.gateway.verifier.claims(&self.headers).await;
-        !claims.is_err_and(|problem| problem.code() == Code::InvalidToken)
+        let holder = self.gateway.verifier.holder(&self.headers).await;
+        !holder.is_err_and(|problem| problem.code() == Code::InvalidToken)
     }
 }

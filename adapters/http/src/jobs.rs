@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::bearer::Caller;
+use crate::bearer::{Caller, Manager, Reader};
 use crate::conditional::Validators;
 use crate::edge;
 use crate::gateway::{Gateway, PATIENCE, Shared};
@@ -75,7 +75,7 @@ pub(crate) struct Listed<'a> {
 /// `GET /jobs`.
 pub(crate) async fn list(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Reader(caller): Reader,
     page: Result<Query<Page>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -94,7 +94,7 @@ pub(crate) async fn list(
 /// `GET /jobs/{id}`, which waits for news if the client prefers that.
 pub(crate) async fn show(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Reader(caller): Reader,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -145,7 +145,7 @@ async fn waited(
 /// `DELETE /jobs/{id}`: an unfinished one is cancelled, a finished one deleted with its files.
 pub(crate) async fn remove(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Manager(caller): Manager,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -165,7 +165,7 @@ pub(crate) async fn remove(
 /// `POST /jobs/{id}/retry`: a failed or cancelled one runs again.
 pub(crate) async fn retry(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Manager(caller): Manager,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {

@@ -3,7 +3,8 @@
 //! | call | module |
 //! |---|---|
 //! | `POST /login`, `POST /register`, `PUT /me/password`, `POST /validate`, `GET /.well-known/jwks.json` | `login` |
-//! | the first three of a gateway without accounts | `auth_service` |
+//! | `GET /me/keys`, `POST /me/keys`, `DELETE /me/keys/{id}` | `api_keys` |
+//! | what is about accounts, passed on by a gateway without them | `auth_service` |
 //! | `GET /me`, `DELETE /me` | `me` |
 //! | `POST /upload`, `PUT /upload/{name}` | `upload`, with `multipart`, `filename`, `body` and `idempotency` |
 //! | `/files`, resumable uploads | `tus` |
@@ -21,6 +22,7 @@
 //!
 //! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
 
+mod api_keys;
 mod auth_service;
 mod basic;
 mod bearer;

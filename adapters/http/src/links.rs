@@ -11,7 +11,7 @@ use microserve_core::job::{ChangeError, Status, change};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::bearer::Caller;
+use crate::bearer::Manager;
 use crate::edge;
 use crate::gateway::Shared;
 use crate::jobs::owned;
@@ -30,7 +30,7 @@ pub(crate) struct Link {
 /// `POST /jobs/{id}/link`.
 pub(crate) async fn create(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Manager(caller): Manager,
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -54,7 +54,7 @@ pub(crate) async fn create(
 /// `DELETE /jobs/{id}/link`: all of them, that of the mail too.
 pub(crate) async fn revoke(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Manager(caller): Manager,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let job = owned(&gateway, &caller, id).await?;

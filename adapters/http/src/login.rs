@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use microserve_core::account::Email;
+use microserve_core::api_key::ApiKeys;
 use microserve_core::clock::Clock;
 use microserve_core::login::Login;
 use schemars::JsonSchema;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::api_keys;
 use crate::basic;
 use crate::bearer::Verifier;
 use crate::client_address::ClientAddress;
@@ -25,15 +27,17 @@ use crate::edge::{wants_text, with_edge};
 use crate::json;
 use crate::openapi::shapes;
 use crate::problem::{Code, Problem};
-use crate::token::{Claims, LIFETIME, TokenKeys};
+use crate::token::{LIFETIME, TokenKeys};
 
 /// A request that takes longer is given up: the account store hangs, or the client does.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What logging in needs.
 pub struct Auth {
     /// Lets people in.
     pub login: Login,
+    /// Their API keys.
+    pub api_keys: ApiKeys,
     /// Sign their tokens.
     pub keys: Arc<TokenKeys>,
     /// Says for others whether a token is good.
@@ -56,7 +60,8 @@ pub enum Registration {
     Open,
 }
 
-/// `POST /login`, `POST /register`, `PUT /me/password`, `POST /validate`, `GET /.well-known/jwks.json`.
+/// `POST /login`, `POST /register`, `PUT /me/password`, `GET` and `POST /me/keys`, `DELETE /me/keys/{id}`, `POST /validate`,
+/// `GET /.well-known/jwks.json`.
 pub fn auth(auth: Auth) -> Router {
     with_edge(routes().with_state(Arc::new(auth)))
 }
@@ -72,6 +77,8 @@ fn routes() -> Router<Arc<Auth>> {
         .route("/login", post(login))
         .route("/register", post(register))
         .route("/me/password", put(password))
+        .route("/me/keys", get(api_keys::list).post(api_keys::make))
+        .route("/me/keys/{id}", delete(api_keys::revoke))
         .route("/validate", post(validate))
         .route("/.well-known/jwks.json", get(jwks))
 }
@@ -150,7 +157,7 @@ async fn password(
     headers: HeaderMap,
     request: Request,
 ) -> Result<StatusCode, Problem> {
-    let caller = auth.verifier.caller(&headers).await?;
+    let caller = auth.verifier.person(&headers).await?;
     let change = async {
         let body = json::small(request.into_body()).await?;
         let Passwords { current, new } = json::parse(&body, r#"{"current","new"}"#)?;
@@ -160,9 +167,10 @@ async fn password(
     timeout(PATIENCE, change).await.map_err(|_| Problem::unavailable("changing the password took too long"))?
 }
 
-/// Says what a token says, if it is as good as the gateway would find it.
-async fn validate(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Result<Json<Claims>, Problem> {
-    Ok(Json(auth.verifier.claims(&headers).await?))
+/// Says what a token or an API key says, if it is as good as the gateway would find it.
+async fn validate(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let holder = auth.verifier.holder(&headers).await?;
+    Ok(Json(&*holder).into_response())
 }
 
 async fn remove(State(auth): State<Arc<Auth>>, headers: HeaderMap) -> Result<StatusCode, Problem> {

@@ -11,7 +11,7 @@ use microserve_core::quota::{DAY, Quota, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::bearer::Caller;
+use crate::bearer::{Person, Reader};
 use crate::gateway::Shared;
 use crate::openapi::shapes;
 use crate::problem::Problem;
@@ -50,7 +50,7 @@ struct Limits {
 }
 
 /// `GET /me`.
-pub(crate) async fn show(State(gateway): State<Shared>, caller: Caller) -> Result<Response, Problem> {
+pub(crate) async fn show(State(gateway): State<Shared>, Reader(caller): Reader) -> Result<Response, Problem> {
     let since = gateway.clock.now().checked_sub(DAY).unwrap_or(Timestamp::MIN);
     let now = gateway.jobs.usage(caller.id, since).await?;
     let me = Me {
@@ -67,7 +67,7 @@ pub(crate) async fn show(State(gateway): State<Shared>, caller: Caller) -> Resul
 /// that again. What is begun meanwhile, on this or another gateway, goes at the second look.
 pub(crate) async fn remove(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Person(caller): Person,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let jobs = &*gateway.jobs;

@@ -74,6 +74,12 @@ pub fn document() -> Value {
                     "bearerFormat": "JWT",
                     "description": "The token that `POST /login` gives.",
                 },
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "msk_…",
+                    "description": "An API key that `POST /me/keys` gives, with one of the scopes.",
+                },
             },
             "headers": call::headers(),
             "schemas": schemas.take_definitions(true),

@@ -11,6 +11,8 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use microserve_core::BoxError;
+use microserve_core::account::AuthError;
+use microserve_core::api_key::{ApiKeyError, Scope};
 use microserve_core::download::DownloadError;
 use microserve_core::job::{ChangeError, JobError};
 use microserve_core::login::LoginError;
@@ -102,12 +104,16 @@ codes! {
     InvalidInvitation = "invalid_invitation", FORBIDDEN, "Invalid invitation";
     /// There is no token, or it is not (or no longer) valid.
     InvalidToken = "invalid_token", UNAUTHORIZED, "Invalid token";
+    /// The API key is not good for this.
+    InsufficientScope = "insufficient_scope", FORBIDDEN, "Insufficient scope";
     /// There is no such thing, or it is somebody else's.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// The resource is there and doesn't know the method.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "Method not allowed";
     /// The body came too slowly.
     TooSlow = "too_slow", REQUEST_TIMEOUT, "Body too slow";
+    /// The account has as many API keys as it may.
+    TooManyKeys = "too_many_keys", CONFLICT, "Too many API keys";
     /// The job has no MP3 (yet).
     NotReady = "not_ready", CONFLICT, "No MP3 to download";
     /// The job is not one that can run again.
@@ -154,6 +160,8 @@ codes! {
     KeyReused = "key_reused", UNPROCESSABLE_ENTITY, "Key used for another request";
     /// The file part has no bytes.
     EmptyFile = "empty_file", UNPROCESSABLE_ENTITY, "Empty file";
+    /// A key can't be made like this.
+    InvalidKey = "invalid_key", UNPROCESSABLE_ENTITY, "Invalid API key";
     /// Nobody should have this password.
     WeakPassword = "weak_password", UNPROCESSABLE_ENTITY, "Weak password";
     /// The audio is longer than the limit.
@@ -441,6 +449,35 @@ impl Problem {
         let challenge = HeaderValue::from_static("Bearer realm=\"microserve\", error=\"invalid_token\"");
         Self::new(Code::InvalidToken, "log in at /login and send the token as `Authorization: Bearer`")
             .header(header::WWW_AUTHENTICATE, challenge)
+    }
+
+    /// RFC 6750 §3.1.
+    pub(crate) fn insufficient_scope(scope: Scope) -> Self {
+        let scope = scope.as_str();
+        let challenge = format!("Bearer realm=\"microserve\", error=\"insufficient_scope\", scope=\"{scope}\"");
+        let problem =
+            Self::new(Code::InsufficientScope, format!("this API key has no scope `{scope}`: use one that has"));
+        match HeaderValue::try_from(challenge) {
+            Ok(challenge) => problem.header(header::WWW_AUTHENTICATE, challenge),
+            Err(_) => problem,
+        }
+    }
+
+    pub(crate) fn no_key_will_do() -> Self {
+        Self::new(Code::InsufficientScope, "no API key will do for this: log in at /login and send the token")
+    }
+}
+
+impl From<ApiKeyError> for Problem {
+    fn from(err: ApiKeyError) -> Self {
+        match err {
+            ApiKeyError::TooMany => Self::new(Code::TooManyKeys, err.to_string()),
+            ApiKeyError::Store(AuthError::Unavailable(cause)) => Self::unavailable(cause),
+            // It was removed meanwhile, and its tokens with it.
+            ApiKeyError::Store(AuthError::NotFound) => Self::invalid_token(),
+            ApiKeyError::Store(err) => Self::internal(err),
+            err => Self::new(Code::InvalidKey, err.to_string()),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::bearer::Caller;
+use crate::problem::Problem;
 use crate::{ed25519, edge};
 
 /// How long a token is good for. A changed password or a disabled account ends it earlier.
@@ -58,7 +60,13 @@ impl Claims {
         (self.iat * 1000.0).round() < moment.as_millisecond() as f64
     }
 
-    fn are_good(&self, now: Timestamp) -> bool {
+    /// Whose request it is that comes with these.
+    pub(crate) fn caller(&self) -> Result<Caller, Problem> {
+        let email = self.username.parse().map_err(|_| Problem::invalid_token())?;
+        Ok(Caller { id: self.sub, email, admin: self.admin })
+    }
+
+    pub(crate) fn are_good(&self, now: Timestamp) -> bool {
         let (now, leeway) = (now.as_second(), LEEWAY);
         let issued = self.iat.is_finite() && self.iat >= 0.0 && self.iat <= (now + leeway) as f64;
         let in_time = self.nbf <= now + leeway && now - leeway < self.exp;

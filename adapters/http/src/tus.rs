@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::bearer::Caller;
+use crate::bearer::{Caller, Uploader};
 use crate::body::{self, RequestBody};
 use crate::conditional::format_date;
 use crate::gateway::{Gateway, Shared};
@@ -84,7 +84,7 @@ pub(crate) async fn options(State(gateway): State<Shared>) -> Response {
 /// `POST /files`: an upload begins, and may bring its first bytes along.
 pub(crate) async fn create(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Uploader(caller): Uploader,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -100,7 +100,11 @@ pub(crate) async fn create(
 }
 
 /// `HEAD /files/{id}`: how far it is.
-pub(crate) async fn head(State(gateway): State<Shared>, caller: Caller, id: Id) -> Result<Response, Problem> {
+pub(crate) async fn head(
+    State(gateway): State<Shared>,
+    Uploader(caller): Uploader,
+    id: Id,
+) -> Result<Response, Problem> {
     let job = completed(&gateway, owned(&gateway, &caller, id).await?).await?;
     let mut response = stands(StatusCode::OK, &job);
     let headers = response.headers_mut();
@@ -119,7 +123,7 @@ pub(crate) async fn head(State(gateway): State<Shared>, caller: Caller, id: Id) 
 /// `PATCH /files/{id}`: it goes on.
 pub(crate) async fn patch(
     State(gateway): State<Shared>,
-    caller: Caller,
+    Uploader(caller): Uploader,
     id: Id,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -142,7 +146,11 @@ pub(crate) async fn patch(
 }
 
 /// `DELETE /files/{id}`: it will not go on.
-pub(crate) async fn remove(State(gateway): State<Shared>, caller: Caller, id: Id) -> Result<Response, Problem> {
+pub(crate) async fn remove(
+    State(gateway): State<Shared>,
+    Uploader(caller): Uploader,
+    id: Id,
+) -> Result<Response, Problem> {
     let job = owned(&gateway, &caller, id).await?;
     match gateway.upload.abandon(&job).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -157,7 +165,7 @@ pub(crate) async fn remove(State(gateway): State<Shared>, caller: Caller, id: Id
 /// `POST /files/{id}`: one of the others, for clients that can't send its method.
 pub(crate) async fn overridden(
     gateway: State<Shared>,
-    caller: Caller,
+    caller: Uploader,
     id: Id,
     request: Request,
 ) -> Result<Response, Problem> {

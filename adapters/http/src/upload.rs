@@ -12,6 +12,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use microserve_core::api_key::Scope;
 use microserve_core::blob::Fid;
 use microserve_core::idempotency::IdempotencyKey;
 use microserve_core::job::{Job, JobId, Status};
@@ -80,7 +81,7 @@ async fn receive(
     name: Option<String>,
     body: &mut RequestBody,
 ) -> Result<Job, Problem> {
-    let caller = gateway.verifier.caller(&parts.headers).await?;
+    let caller = gateway.verifier.caller(&parts.headers, Scope::Upload).await?;
     let key = idempotency::key(&parts.headers)?;
     let mut asked = asked_in_query(parts)?;
     let (room, fault, limit) = (AtomicU64::new(0), OnceLock::new(), gateway.upload.max_bytes);

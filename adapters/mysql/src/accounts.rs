@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_core::open::SecretUrl;
 
 use crate::connections::Connections;
@@ -31,6 +32,16 @@ const REHASH: &str = "UPDATE `user` SET password = ?
     WHERE account_id = ? AND CAST(password AS BINARY) = CAST(? AS BINARY)";
 const SET_DISABLED: &str = "UPDATE `user` SET disabled = ? WHERE account_id = ?";
 const DELETE: &str = "DELETE FROM `user` WHERE account_id = ?";
+// Only to an account that is there.
+const INSERT_API_KEY: &str = "INSERT INTO microserve_api_key
+    (digest, id, account_id, name, scopes, created_at, expires_at)
+    SELECT ?, ?, account_id, ?, ?, ?, ? FROM `user` WHERE account_id = ?";
+const FIND_API_KEY: &str = "SELECT digest, id, account_id, name, scopes, created_at, expires_at
+    FROM microserve_api_key WHERE digest = ?";
+const API_KEYS: &str = "SELECT digest, id, account_id, name, scopes, created_at, expires_at
+    FROM microserve_api_key WHERE account_id = ? ORDER BY created_at, id";
+const DELETE_API_KEY: &str = "DELETE FROM microserve_api_key WHERE account_id = ? AND id = ?";
+const DELETE_API_KEYS: &str = "DELETE FROM microserve_api_key WHERE account_id = ?";
 const TALLY: &str = "SELECT count, at FROM microserve_tally WHERE name = ?";
 const ADD_TALLY: &str = "INSERT INTO microserve_tally (name, count, at) VALUES (?, ?, ?)";
 const REMOVE_TALLY: &str = "DELETE FROM microserve_tally WHERE name = ? AND count = ? AND at = ?";
@@ -40,6 +51,7 @@ const FORGET_TALLIES: &str = "DELETE FROM microserve_tally WHERE at < ?";
 const PING: &str = "SELECT 1 FROM `user` LIMIT 1";
 
 type Row = (String, String, String, bool, bool, i64, i64);
+type KeyRow = (String, String, String, String, String, i64, Option<i64>);
 
 impl MySqlAccounts {
     /// Opens `mysql://user:password@host:port/database`. Connects once, for two seconds at most, so that a wrong URL or
@@ -123,7 +135,35 @@ impl AuthStore for MySqlAccounts {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.connections.execute(sqlx::query(DELETE).bind(id.to_string())).await?;
+        self.connections.execute(sqlx::query(DELETE_API_KEYS).bind(id.to_string())).await?;
         Ok(())
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        let insert = sqlx::query(INSERT_API_KEY)
+            .bind(key.digest.as_str())
+            .bind(key.id.to_string())
+            .bind(&key.name)
+            .bind(key.scopes.to_string())
+            .bind(key.created_at.as_millisecond())
+            .bind(key.expires_at.map(Timestamp::as_millisecond))
+            .bind(key.account.to_string());
+        if self.connections.execute(insert).await? == 0 { Err(AuthError::NotFound) } else { Ok(()) }
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        let rows = self.connections.fetch(sqlx::query_as(FIND_API_KEY).bind(digest.as_str())).await?;
+        rows.into_iter().next().map(api_key).transpose()
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        let rows = self.connections.fetch(sqlx::query_as(API_KEYS).bind(account.to_string())).await?;
+        rows.into_iter().map(api_key).collect()
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        let delete = sqlx::query(DELETE_API_KEY).bind(account.to_string()).bind(id.to_string());
+        Ok(self.connections.execute(delete).await? > 0)
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
@@ -171,6 +211,19 @@ fn account((id, email, password, admin, disabled, created_at, changed_at): Row) 
         disabled,
         created_at: Timestamp::from_millisecond(created_at).map_err(|err| AuthError::Internal(err.into()))?,
         password_changed_at: Timestamp::from_millisecond(changed_at).map_err(|err| AuthError::Internal(err.into()))?,
+    })
+}
+
+fn api_key((digest, id, account, name, scopes, created_at, expires_at): KeyRow) -> Result<ApiKey, AuthError> {
+    let moment = |ms| Timestamp::from_millisecond(ms).map_err(|err| AuthError::Internal(err.into()));
+    Ok(ApiKey {
+        id: id.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        account: account.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        name,
+        digest: KeyDigest::from_stored(digest),
+        scopes: scopes.parse().unwrap_or_default(),
+        created_at: moment(created_at)?,
+        expires_at: expires_at.map(moment).transpose()?,
     })
 }
 

@@ -14,7 +14,7 @@ use crate::migrate::Table;
 use crate::settings;
 
 /// Statements that touch no row, and the right that each needs.
-const RIGHTS: [(&str, &str, &str); 8] = [
+const RIGHTS: [(&str, &str, &str); 11] = [
     ("user", "SELECT", "SELECT 1 FROM `user` WHERE FALSE"),
     ("user", "INSERT", "INSERT INTO `user` (email, password) SELECT '', '' FROM DUAL WHERE FALSE"),
     ("user", "UPDATE", "UPDATE `user` SET disabled = TRUE WHERE FALSE"),
@@ -27,6 +27,14 @@ const RIGHTS: [(&str, &str, &str); 8] = [
     ),
     ("microserve_tally", "UPDATE", "UPDATE microserve_tally SET at = 0 WHERE FALSE"),
     ("microserve_tally", "DELETE", "DELETE FROM microserve_tally WHERE FALSE"),
+    ("microserve_api_key", "SELECT", "SELECT 1 FROM microserve_api_key WHERE FALSE"),
+    (
+        "microserve_api_key",
+        "INSERT",
+        "INSERT INTO microserve_api_key (digest, id, account_id, name, scopes, created_at)
+            SELECT '', '', '', '', '', 0 FROM DUAL WHERE FALSE",
+    ),
+    ("microserve_api_key", "DELETE", "DELETE FROM microserve_api_key WHERE FALSE"),
 ];
 
 impl MySqlAccounts {

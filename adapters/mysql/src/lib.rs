@@ -22,18 +22,20 @@
 //! another row's in case only) stays as it is and is not used. Rows that others add get their account id at the next
 //! migration. A password in plain text lets nobody in, unless `MICROSERVE_COMPAT=tutorial` says so: then it is hashed
 //! when its owner logs in. `microserve user passwd` replaces it at any time. Failed logins are counted in the table
-//! `microserve_tally`, under digests.
+//! `microserve_tally`, under digests; `microserve_api_key` has what API keys may do, and their digests.
 //!
 //! # Rights
 //!
-//! Day-to-day work needs four rights on two tables. Making or changing them needs more, so let another user do that, once
+//! Day-to-day work needs four rights on three tables. Making or changing them needs more, so let another user do that, once
 //! for each version of microserve (`microserve user list --accounts mysql://owner:…`), and then grant the rest:
 //!
 //! ```sql
 //! GRANT SELECT, INSERT, UPDATE, CREATE, ALTER ON auth.user TO 'owner'@'%';
 //! GRANT CREATE ON auth.microserve_tally TO 'owner'@'%';
+//! GRANT CREATE ON auth.microserve_api_key TO 'owner'@'%';
 //! GRANT SELECT, INSERT, UPDATE, DELETE ON auth.user TO 'microserve'@'%';
 //! GRANT SELECT, INSERT, UPDATE, DELETE ON auth.microserve_tally TO 'microserve'@'%';
+//! GRANT SELECT, INSERT, DELETE ON auth.microserve_api_key TO 'microserve'@'%';
 //! ```
 //!
 //! # TLS

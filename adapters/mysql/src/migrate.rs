@@ -48,8 +48,21 @@ const CREATE_TALLIES: &str = "CREATE TABLE IF NOT EXISTS microserve_tally (
     at    BIGINT NOT NULL,
     INDEX at (at)
 ) ENGINE = InnoDB";
-const LOOK_FOR_TALLIES: &str = "SELECT COUNT(*) FROM information_schema.tables
-    WHERE table_schema = DATABASE() AND table_name = 'microserve_tally'";
+/// What machines log in with: see `ApiKey`.
+const CREATE_API_KEYS: &str = "CREATE TABLE IF NOT EXISTS microserve_api_key (
+    digest     CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    id         CHAR(24) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    account_id CHAR(24) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    name       VARCHAR(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    scopes     VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NULL,
+    INDEX of_account (account_id, created_at, id)
+) ENGINE = InnoDB";
+/// The tables beside `user`.
+const BESIDE: [(&str, &str); 2] = [("microserve_tally", CREATE_TALLIES), ("microserve_api_key", CREATE_API_KEYS)];
+const LOOK_BESIDE: &str = "SELECT CONVERT(table_name USING utf8mb4) FROM information_schema.tables
+    WHERE table_schema = DATABASE() AND table_name IN ('microserve_tally', 'microserve_api_key')";
 
 /// Rows without an account id, in pages.
 const UNADOPTED: &str = "SELECT CAST(id AS SIGNED), email FROM `user`
@@ -75,8 +88,8 @@ pub(crate) async fn bring_up_to_date(
     if !table.is_there() {
         change(connections, conn, CREATE.to_owned()).await?;
     }
-    if !table.has_tallies {
-        change(connections, conn, CREATE_TALLIES.to_owned()).await?;
+    for create in table.lacks_beside() {
+        change(connections, conn, create.to_owned()).await?;
     }
     let lacks = Table::look(conn).await?.lacks()?;
     if !lacks.is_empty() {
@@ -132,15 +145,15 @@ async fn until_gone(connections: &Connections) -> Failure {
 pub(crate) struct Table {
     /// The columns of `user`: name, type and collation. None: there is no table.
     columns: Vec<(String, String, String)>,
-    /// Whether there is a table for tallies beside it.
-    has_tallies: bool,
+    /// Our tables beside it.
+    beside: Vec<String>,
 }
 
 impl Table {
     pub(crate) async fn look(conn: &mut MySqlConnection) -> Result<Self, Failure> {
         let columns = within(PATIENCE, sqlx::query_as(LOOK).fetch_all(&mut *conn)).await?;
-        let tallies: i64 = within(PATIENCE, sqlx::query_scalar(LOOK_FOR_TALLIES).fetch_one(conn)).await?;
-        Ok(Self { columns, has_tallies: tallies > 0 })
+        let beside = within(PATIENCE, sqlx::query_scalar(LOOK_BESIDE).fetch_all(conn)).await?;
+        Ok(Self { columns, beside })
     }
 
     /// Whether there is a table `user`.
@@ -150,7 +163,13 @@ impl Table {
 
     /// Whether nothing is to be changed.
     pub(crate) fn is_up_to_date(&self) -> Result<bool, Failure> {
-        Ok(self.lacks()?.is_empty() && self.has_tallies)
+        Ok(self.lacks()?.is_empty() && self.lacks_beside().next().is_none())
+    }
+
+    /// What it takes to make the tables beside it.
+    fn lacks_beside(&self) -> impl Iterator<Item = &'static str> {
+        let lacks = |name: &str| !self.beside.iter().any(|table| table == name);
+        BESIDE.into_iter().filter(move |(name, _)| lacks(name)).map(|(_, create)| create)
     }
 
     /// What it takes to make the table ours.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 
 use crate::error::Failure;
 use crate::{Rings, Sqlite, rows};
@@ -22,10 +23,19 @@ const GET: &str = "SELECT id, email, password, admin, disabled, created_at, pass
     FROM accounts WHERE id = ?1";
 const LIST: &str = "SELECT id, email, password, admin, disabled, created_at, password_changed_at
     FROM accounts WHERE email_key > ?1 ORDER BY email_key LIMIT ?2";
+// Only of an account that is there.
+const INSERT_API_KEY: &str = "INSERT INTO api_keys (digest, id, account, name, scopes, created_at, expires_at)
+    SELECT ?1, ?2, id, ?4, ?5, ?6, ?7 FROM accounts WHERE id = ?3";
+const FIND_API_KEY: &str = "SELECT digest, id, account, name, scopes, created_at, expires_at
+    FROM api_keys WHERE digest = ?1";
+const API_KEYS: &str = "SELECT digest, id, account, name, scopes, created_at, expires_at
+    FROM api_keys WHERE account = ?1 ORDER BY created_at, id";
+const DELETE_API_KEY: &str = "DELETE FROM api_keys WHERE account = ?1 AND id = ?2";
 const TALLY: &str = "SELECT count, at FROM tallies WHERE name = ?1";
 const FORGET_TALLIES: &str = "DELETE FROM tallies WHERE at < ?1";
 
 type Row = (String, String, String, bool, bool, i64, i64);
+type KeyRow = (String, String, String, String, String, i64, Option<i64>);
 
 impl SqliteAccounts {
     pub(crate) fn new(file: Sqlite) -> Self {
@@ -102,7 +112,37 @@ impl AuthStore for SqliteAccounts {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.change("DELETE FROM accounts WHERE id = ?1", move |q| q.bind(id.to_string())).await?;
+        self.change("DELETE FROM api_keys WHERE account = ?1", move |q| q.bind(id.to_string())).await?;
         Ok(())
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        let key = key.clone();
+        let inserted = self.change(INSERT_API_KEY, move |insert| {
+            insert
+                .bind(key.digest.as_str().to_owned())
+                .bind(key.id.to_string())
+                .bind(key.account.to_string())
+                .bind(key.name)
+                .bind(key.scopes.to_string())
+                .bind(key.created_at.as_millisecond())
+                .bind(key.expires_at.map(Timestamp::as_millisecond))
+        });
+        if inserted.await? { Ok(()) } else { Err(AuthError::NotFound) }
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        let row = sqlx::query_as(FIND_API_KEY).bind(digest.as_str()).fetch_optional(&self.file.readers);
+        row.await.map_err(Failure::from)?.map(api_key).transpose()
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        let rows = sqlx::query_as(API_KEYS).bind(account.to_string()).fetch_all(&self.file.readers);
+        rows.await.map_err(Failure::from)?.into_iter().map(api_key).collect()
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        Ok(self.change(DELETE_API_KEY, move |q| q.bind(account.to_string()).bind(id.to_string())).await?)
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {
@@ -154,6 +194,19 @@ fn account((id, email, password, admin, disabled, created_at, changed_at): Row) 
     })
 }
 
+fn api_key((digest, id, account, name, scopes, created_at, expires_at): KeyRow) -> Result<ApiKey, AuthError> {
+    let moment = |ms| Timestamp::from_millisecond(ms).map_err(|err| AuthError::Internal(err.into()));
+    Ok(ApiKey {
+        id: id.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        account: account.parse().map_err(|err| AuthError::Internal(Box::new(err)))?,
+        name,
+        digest: KeyDigest::from_stored(digest),
+        scopes: scopes.parse().unwrap_or_default(),
+        created_at: moment(created_at)?,
+        expires_at: expires_at.map(moment).transpose()?,
+    })
+}
+
 fn tally((count, at): (u32, i64)) -> Result<Tally, AuthError> {
     let at = Timestamp::from_millisecond(at).map_err(|err| AuthError::Internal(err.into()))?;
     Ok(Tally { count, at })
@@ -167,6 +220,9 @@ mod tests {
             super::FIND,
             super::GET,
             super::LIST,
+            super::FIND_API_KEY,
+            super::API_KEYS,
+            super::DELETE_API_KEY,
             super::TALLY,
             super::FORGET_TALLIES,
         ])

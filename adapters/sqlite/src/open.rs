@@ -18,11 +18,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Reads are short, and SQLite serves them from memory mostly.
 const READERS: u32 = 4;
 /// The steps from an empty file to the present tables; the last statement of each sets `user_version` to its number.
-pub(crate) const MIGRATIONS: [&str; 4] = [
+pub(crate) const MIGRATIONS: [&str; 5] = [
     include_str!("../migrations/0001_accounts_jobs_messages.sql"),
     include_str!("../migrations/0002_jobs_of_everybody.sql"),
     include_str!("../migrations/0003_tallies.sql"),
     include_str!("../migrations/0004_what_jobs_take_up.sql"),
+    include_str!("../migrations/0005_api_keys.sql"),
 ];
 /// `PRAGMA application_id` of our files: "msrv".
 pub(crate) const APPLICATION_ID: i64 = 0x6d73_7276;

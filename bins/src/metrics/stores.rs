@@ -5,6 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_core::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fid};
 use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery};
 use microserve_core::quota::Usage;
@@ -72,6 +73,22 @@ impl<P: AuthStore + ?Sized> AuthStore for Measured<P> {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.calls.run("delete", self.inner.delete(id)).await
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        self.calls.run("insert_api_key", self.inner.insert_api_key(key)).await
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        self.calls.run("find_api_key", self.inner.find_api_key(digest)).await
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        self.calls.run("api_keys", self.inner.api_keys(account)).await
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        self.calls.run("delete_api_key", self.inner.delete_api_key(account, id)).await
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {

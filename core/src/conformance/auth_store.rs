@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::now;
 use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use crate::api_key::{ApiKey, ApiKeyId, KeyDigest, Scope, Scopes};
 use crate::clock::later;
 
 fn email(text: impl AsRef<str>) -> Email {
@@ -183,6 +184,68 @@ async fn delete_is_idempotent(store: Arc<dyn AuthStore>) {
     store.insert(&Account { email: gone.email, ..somebody() }).await.expect("its address is free again");
 }
 
+/// A key that nobody else has.
+fn api_key(account: AccountId) -> ApiKey {
+    let id = ApiKeyId::random();
+    let digest = format!("{id}{id}{id}");
+    ApiKey {
+        id,
+        account,
+        name: "build server 🎵".to_owned(),
+        digest: KeyDigest::from_stored(&digest[..64]),
+        scopes: Scopes::from_iter([Scope::Read, Scope::Upload]),
+        created_at: now(),
+        expires_at: None,
+    }
+}
+
+async fn api_keys_are_found_until_they_are_deleted(store: Arc<dyn AuthStore>) {
+    let (account, other) = (inserted(&*store).await, inserted(&*store).await);
+    let forever = api_key(account.id);
+    let expires_at = Some(later(now(), Duration::from_millis(86_400_001)));
+    let limited = ApiKey { scopes: Scopes::from_iter([Scope::Manage]), expires_at, ..api_key(account.id) };
+    for key in [&forever, &limited] {
+        store.insert_api_key(key).await.expect("a key can be added");
+        let found = store.find_api_key(&key.digest).await.expect("keys can be looked for");
+        assert_eq!(found.as_ref(), Some(key), "it is found with every field");
+    }
+    assert_eq!(store.find_api_key(&api_key(account.id).digest).await.unwrap(), None, "no other key is");
+    assert!(!store.delete_api_key(other.id, forever.id).await.unwrap(), "nobody removes others' keys");
+    assert_eq!(store.find_api_key(&forever.digest).await.unwrap().as_ref(), Some(&forever));
+    assert!(store.delete_api_key(account.id, forever.id).await.unwrap(), "its owner does");
+    assert_eq!(store.find_api_key(&forever.digest).await.unwrap(), None, "and it is gone");
+    assert!(!store.delete_api_key(account.id, forever.id).await.unwrap(), "a second time there is nothing to remove");
+    assert_eq!(store.find_api_key(&limited.digest).await.unwrap(), Some(limited), "other keys are left alone");
+}
+
+async fn api_keys_are_listed(store: Arc<dyn AuthStore>) {
+    let (account, other) = (inserted(&*store).await, inserted(&*store).await);
+    assert_eq!(store.api_keys(account.id).await.expect("keys can be listed"), []);
+    let first = api_key(account.id);
+    let mut same = [first.clone(), ApiKey { created_at: first.created_at, ..api_key(account.id) }];
+    same.sort_by_key(|key| key.id);
+    let last = ApiKey { created_at: later(first.created_at, Duration::from_millis(1)), ..api_key(account.id) };
+    for key in [&last, &same[1], &same[0], &api_key(other.id)] {
+        store.insert_api_key(key).await.expect("a key can be added");
+    }
+    let [one, two] = same;
+    assert_eq!(store.api_keys(account.id).await.unwrap(), [one, two, last], "the oldest first, and nobody else's");
+}
+
+async fn api_keys_go_with_their_account(store: Arc<dyn AuthStore>) {
+    let nobody = store.insert_api_key(&api_key(AccountId::random())).await;
+    assert!(matches!(nobody, Err(AuthError::NotFound)), "there is no key without an account: {nobody:?}");
+    let (account, other) = (inserted(&*store).await, inserted(&*store).await);
+    let (key, kept) = (api_key(account.id), api_key(other.id));
+    for key in [&key, &kept] {
+        store.insert_api_key(key).await.expect("a key can be added");
+    }
+    store.delete(account.id).await.expect("an account can be deleted");
+    assert_eq!(store.find_api_key(&key.digest).await.unwrap(), None, "a deleted account's keys are gone");
+    assert_eq!(store.api_keys(account.id).await.unwrap(), []);
+    assert_eq!(store.api_keys(other.id).await.unwrap(), [kept], "others' keys are left alone");
+}
+
 /// A name that nothing was counted under yet.
 fn fresh_name() -> TallyName {
     TallyName::of("check", &AccountId::random().to_string())
@@ -255,6 +318,9 @@ suite! { $ auth_store_conformance: auth_store of AuthStore {
     rehash_never_undoes_a_change,
     disabled_is_kept,
     delete_is_idempotent,
+    api_keys_are_found_until_they_are_deleted,
+    api_keys_are_listed,
+    api_keys_go_with_their_account,
     tallies_are_swapped,
     racing_swaps_have_one_winner,
     old_tallies_are_forgotten,

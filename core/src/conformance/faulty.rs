@@ -28,6 +28,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use crate::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use crate::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fid};
 use crate::dead_letters::{DeadLetters, Decide};
 use crate::job::{Job, JobError, JobId, JobStore, ListQuery};
@@ -333,6 +334,22 @@ impl<P: AuthStore + ?Sized> AuthStore for Faulty<P> {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.script.run("accounts.delete", self.inner.delete(id)).await
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        self.script.run("accounts.insert_api_key", self.inner.insert_api_key(key)).await
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        self.script.run("accounts.find_api_key", self.inner.find_api_key(digest)).await
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        self.script.run("accounts.api_keys", self.inner.api_keys(account)).await
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        self.script.run("accounts.delete_api_key", self.inner.delete_api_key(account, id)).await
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {

@@ -7,11 +7,13 @@ use jiff::Timestamp;
 
 use super::lock;
 use crate::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use crate::api_key::{ApiKey, ApiKeyId, KeyDigest};
 
 /// Accounts in a map, by their address in lower case.
 #[derive(Clone, Default)]
 pub struct MemoryAccounts {
     accounts: Arc<Mutex<BTreeMap<String, Account>>>,
+    api_keys: Arc<Mutex<Vec<ApiKey>>>,
     tallies: Arc<Mutex<BTreeMap<TallyName, Tally>>>,
 }
 
@@ -73,7 +75,29 @@ impl AuthStore for MemoryAccounts {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         lock(&self.accounts).retain(|_, account| account.id != id);
+        lock(&self.api_keys).retain(|key| key.account != id);
         Ok(())
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        self.with(key.account, |_| lock(&self.api_keys).push(key.clone()))
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        Ok(lock(&self.api_keys).iter().find(|key| key.digest == *digest).cloned())
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        let mut keys: Vec<_> = lock(&self.api_keys).iter().filter(|key| key.account == account).cloned().collect();
+        keys.sort_by_key(|key| (key.created_at, key.id));
+        Ok(keys)
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        let mut keys = lock(&self.api_keys);
+        let before = keys.len();
+        keys.retain(|key| (key.account, key.id) != (account, id));
+        Ok(keys.len() < before)
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {

@@ -1,9 +1,11 @@
 //! Accounts: logging in, registering, and one's own.
 
+use microserve_core::api_key::Scope;
 use schemars::SchemaGenerator;
 use serde_json::json;
 
 use super::call::Call;
+use crate::api_keys;
 use crate::login::{Newcomer, Passwords, Token};
 use crate::me::Me;
 use crate::problem::Code;
@@ -40,7 +42,7 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
             ),
         Call::new("GET", "/me", "showAccount", "Tell what the account uses, and may use")
             .tag(TAG)
-            .bearer()
+            .bearer_or_key(Scope::Read)
             .json::<Me<'_>>(200, "The account.", &["Cache-Control"], schemas)
             .curl("curl \"$SERVER/me\" -H \"Authorization: Bearer $TOKEN\""),
         Call::new("DELETE", "/me", "removeAccount", "Remove the account, with its jobs and files")
@@ -60,5 +62,36 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
                 "curl -X PUT \"$SERVER/me/password\" -H \"Authorization: Bearer $TOKEN\" \\\n  \
                  -H 'Content-Type: application/json' -d '{\"current\": \"what it is\", \"new\": \"eleven green bottles\"}'",
             ),
+        Call::new("GET", "/me/keys", "listApiKeys", "List the account's API keys, the oldest first")
+            .tag(TAG)
+            .bearer()
+            .json::<api_keys::Listed>(200, "Them, but for the keys themselves.", &["Cache-Control"], schemas)
+            .curl("curl \"$SERVER/me/keys\" -H \"Authorization: Bearer $TOKEN\""),
+        Call::new("POST", "/me/keys", "makeApiKey", "Make an API key")
+            .tag(TAG)
+            .says(
+                "For machines: in a token's place, a key does what its scopes say, until it expires or is revoked, \
+                 whatever becomes of the password. It is told in this answer only.",
+            )
+            .bearer()
+            .json_body::<api_keys::Wanted>(&json!({
+                "password": "eleven green bottles",
+                "name": "build server",
+                "scopes": ["upload", "read"],
+            }))
+            .json::<api_keys::Made>(201, "The key.", &["Cache-Control"], schemas)
+            .fails(&[Code::MalformedBody, Code::InvalidCredentials, Code::TooManyKeys, Code::InvalidKey])
+            .fails(&[Code::Throttled, Code::Busy, Code::TooSlow])
+            .curl(
+                "curl -X POST \"$SERVER/me/keys\" -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' \\\n  \
+                 -d '{\"password\": \"eleven green bottles\", \"name\": \"build server\", \"scopes\": [\"upload\", \"read\"]}'",
+            ),
+        Call::new("DELETE", "/me/keys/{id}", "revokeApiKey", "Revoke an API key")
+            .tag(TAG)
+            .says("It is good for no more than half a minute then.")
+            .bearer()
+            .empty(204, "It is revoked.", &[])
+            .fails(&[Code::MalformedId, Code::NotFound])
+            .curl("curl -X DELETE \"$SERVER/me/keys/$KEY\" -H \"Authorization: Bearer $TOKEN\""),
     ]
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use microserve_core::api_key::Scope;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
@@ -83,7 +84,7 @@ impl Call {
         let call =
             Self { method, path, operation, parameters: Vec::new(), answers: BTreeMap::new(), problems, headers: &[] };
         if path.contains("{id}") {
-            call.parameter("path", "id", "The job's or the upload's id.", id_schema())
+            call.parameter("path", "id", "The id of what it is about.", id_schema())
         } else {
             call
         }
@@ -105,7 +106,12 @@ impl Call {
 
     /// It wants a token.
     pub(super) fn bearer(self) -> Self {
-        self.with("security", json!([{ "token": [] }])).fails(&[Code::InvalidToken])
+        self.with("security", json!([{ "token": [] }])).fails(&[Code::InvalidToken, Code::InsufficientScope])
+    }
+
+    /// It wants a token, or an API key of this scope.
+    pub(super) fn bearer_or_key(self, scope: Scope) -> Self {
+        self.bearer().with("security", json!([{ "token": [] }, { "key": [scope] }]))
     }
 
     /// It wants address and password.
@@ -113,9 +119,9 @@ impl Call {
         self.with("security", json!([{ "password": [] }])).fails(&[Code::InvalidCredentials])
     }
 
-    /// It wants a token, or something else instead.
-    pub(super) fn bearer_or_not(self) -> Self {
-        self.with("security", json!([{ "token": [] }, {}])).fails(&[Code::InvalidToken])
+    /// It wants a token, or an API key of this scope, or something else instead.
+    pub(super) fn bearer_or_key_or_not(self, scope: Scope) -> Self {
+        self.bearer().with("security", json!([{ "token": [] }, { "key": [scope] }, {}]))
     }
 
     /// Every answer has these, errors too.

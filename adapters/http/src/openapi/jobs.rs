@@ -1,5 +1,6 @@
 //! Jobs, and what comes out of them.
 
+use microserve_core::api_key::Scope;
 use schemars::SchemaGenerator;
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
     let mut calls = vec![
         Call::new("GET", "/jobs", "listJobs", "List your jobs, newest first")
             .tag(TAG)
-            .bearer()
+            .bearer_or_key(Scope::Read)
             .parameter("query", "status", "Only those of this status.", json!({ "type": "string", "enum": statuses() }))
             .parameter("query", "limit", "So many at most; 20 unless told.", limit())
             .parameter("query", "cursor", "The `next_cursor` of the page before.", cursor())
@@ -67,7 +68,8 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
 }
 
 fn of_a_job(method: &'static str, path: &'static str, id: &str, summary: &str) -> Call {
-    Call::new(method, path, id, summary).tag(TAG).bearer().fails(&[Code::MalformedId, Code::NotFound])
+    let scope = if method == "GET" { Scope::Read } else { Scope::Manage };
+    Call::new(method, path, id, summary).tag(TAG).bearer_or_key(scope).fails(&[Code::MalformedId, Code::NotFound])
 }
 
 fn limit() -> Value {
@@ -94,7 +96,7 @@ fn download(method: &'static str) -> Call {
     let call = Call::new(method, "/download", id, summary)
         .tag(TAG)
         .says("A link, as `POST /jobs/{id}/link` makes it, needs no token.")
-        .bearer_or_not()
+        .bearer_or_key_or_not(Scope::Read)
         .required("query", "fid", "The MP3's fid, or its job's id.", fid)
         .parameter("query", "expires", "Of a link: until when it is good, in seconds since 1970.", second)
         .parameter("query", "signature", "Of a link.", text())

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use microserve_core::api_key::Scope;
 use microserve_core::job::{Phase, Status};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
@@ -40,6 +41,15 @@ shapes! {
     };
     /// At least eight characters, and none of those that everybody takes.
     Password { "type": "string", "minLength": 8, "maxLength": 256, "examples": ["eleven green bottles"] };
+    /// An API key.
+    Key { "type": "string", "pattern": "^msk_[0-9a-f]{64}$" };
+    /// What an API key may be used for. `read`: seeing jobs and what the account uses, and downloading; `upload`; `manage`:
+    /// cancelling, retrying and deleting jobs, making and revoking links.
+    Scopes {
+        "type": "array",
+        "items": { "type": "string", "enum": Scope::ALL },
+        "minItems": 1
+    };
     /// How far a job is. `queued`, `converting` and `uploading` ones are unfinished.
     JobStatus { "type": "string", "enum": statuses() };
     /// What a worker does with a job.

@@ -1,5 +1,6 @@
 //! Resumable uploads.
 
+use microserve_core::api_key::Scope;
 use serde_json::{Value, json};
 
 use super::call::Call;
@@ -90,7 +91,7 @@ pub(super) fn calls() -> Vec<Call> {
 
 fn with_version(call: Call) -> Call {
     call.tag(TAG)
-        .bearer()
+        .bearer_or_key(Scope::Upload)
         .always_with(&["Tus-Resumable"])
         .required("header", "Tus-Resumable", "The version of the protocol.", json!({ "const": "1.0.0" }))
         .fails(&[Code::UnknownVersion])

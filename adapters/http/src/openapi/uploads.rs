@@ -1,5 +1,6 @@
 //! Uploads in one request, and what an MP3 can be like.
 
+use microserve_core::api_key::Scope;
 use microserve_core::transcode::{Options, Preset, Quality};
 use schemars::SchemaGenerator;
 use serde_json::{Map, Value, json};
@@ -56,7 +57,7 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
             call = call.parameter("query", name, description, schema);
         }
         call.tag(TAG)
-            .bearer()
+            .bearer_or_key(Scope::Upload)
             .parameter("header", "Idempotency-Key", "Sent again under the same key, it becomes the same job.", key())
             .json::<Accepted<'_>>(202, "A job that waits for a worker.", &["Location"], schemas)
             .fails(&[Code::InvalidParameter, Code::InProgress, Code::KeyReused])

@@ -20,20 +20,18 @@ use microserve_core::Shutdown;
 use microserve_core::account::AuthStore;
 use microserve_core::clock::Clock;
 use microserve_core::job::JobStore;
-use microserve_core::login::Login;
-use microserve_core::password::Passwords;
 use microserve_http::{Auth, AuthService, Limits, Registration, TokenKeys, Verifier, accounts_elsewhere, serve};
 use tokio::net::TcpListener;
 
 /// A time that stands still until it is moved.
-struct Hand(Mutex<Timestamp>);
+pub(crate) struct Hand(Mutex<Timestamp>);
 
 impl Hand {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new("2026-01-01T00:00:00Z".parse().unwrap())))
     }
 
-    fn forward(&self, by: Duration) {
+    pub(crate) fn forward(&self, by: Duration) {
         *self.0.lock().unwrap() += by;
     }
 }
@@ -45,14 +43,14 @@ impl Clock for Hand {
 }
 
 /// An auth service on an address, and how many requests it has had.
-struct Service {
-    address: SocketAddr,
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
     asked: Arc<AtomicUsize>,
     shutdown: Shutdown,
 }
 
 impl Service {
-    async fn start(router: Router) -> Self {
+    pub(crate) async fn start(router: Router) -> Self {
         Self::start_on(router, "127.0.0.1:0".parse().unwrap()).await
     }
 
@@ -72,7 +70,7 @@ impl Service {
         self.asked.swap(0, Ordering::Relaxed)
     }
 
-    async fn stop(&self) {
+    pub(crate) async fn stop(&self) {
         assert!(self.shutdown.drain(Duration::from_secs(5)).await);
     }
 }
@@ -181,14 +179,7 @@ async fn a_new_key_is_looked_for_and_strangers_make_nobody_look_often() {
     let new = TokenKeys::generate().unwrap().to_pem();
     let both = Arc::new(TokenKeys::from_pems([world.keys.to_pem().as_str(), new.as_str()]).unwrap());
     let verifier = Verifier::new(both.clone(), world.accounts.clone(), world.clock.clone());
-    let people = Login::new(world.accounts.clone(), Passwords::new(1).unwrap(), world.clock.clone());
-    let auth = microserve_http::auth(Auth {
-        login: people,
-        keys: both,
-        verifier,
-        registration: Registration::Closed,
-        clock: world.clock.clone(),
-    });
+    let auth = microserve_http::auth(Auth { keys: both, ..world.auth(Registration::Closed, &verifier) });
     let service = Service::start(world.app.clone()).await;
     let address = service.address;
     let known = Arc::new(AuthService::new(&format!("http://{address}")).unwrap());

@@ -16,6 +16,7 @@ use common::{World, login, request};
 use jiff::Timestamp;
 use microserve_core::TokioClock;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_http::TokenKeys;
 use ring::signature::Ed25519KeyPair;
 use serde_json::{Value, json};
@@ -175,14 +176,11 @@ async fn keys_rotate_while_tokens_of_the_old_are_good() {
     let new = TokenKeys::generate().unwrap().to_pem();
     let both = Arc::new(TokenKeys::from_pems([world.keys.to_pem().as_str(), new.as_str()]).unwrap());
     let auth = |keys: Arc<TokenKeys>| {
-        let login = microserve_core::login::Login::new(
-            world.accounts.clone(),
-            microserve_core::password::Passwords::new(1).unwrap(),
-            world.clock.clone(),
-        );
         let verifier = microserve_http::Verifier::new(keys.clone(), world.accounts.clone(), world.clock.clone());
-        let registration = microserve_http::Registration::Closed;
-        microserve_http::auth(microserve_http::Auth { login, keys, verifier, registration, clock: world.clock.clone() })
+        microserve_http::auth(microserve_http::Auth {
+            keys,
+            ..world.auth(microserve_http::Registration::Closed, &verifier)
+        })
     };
     let validate = |token: &str| request("POST", "/validate", token).body(Body::empty()).unwrap();
     let claims = common::answer(&auth(both.clone()), validate(&token)).await.json();
@@ -270,9 +268,9 @@ async fn tokens_work_while_the_account_store_is_down() {
 
 /// An account store that can be taken away.
 #[derive(Default)]
-struct Outage {
-    accounts: std::sync::OnceLock<Arc<dyn AuthStore>>,
-    down: AtomicBool,
+pub(crate) struct Outage {
+    pub(crate) accounts: std::sync::OnceLock<Arc<dyn AuthStore>>,
+    pub(crate) down: AtomicBool,
 }
 
 impl Outage {
@@ -316,6 +314,22 @@ impl AuthStore for Outage {
 
     async fn delete(&self, id: AccountId) -> Result<(), AuthError> {
         self.get()?.delete(id).await
+    }
+
+    async fn insert_api_key(&self, key: &ApiKey) -> Result<(), AuthError> {
+        self.get()?.insert_api_key(key).await
+    }
+
+    async fn find_api_key(&self, digest: &KeyDigest) -> Result<Option<ApiKey>, AuthError> {
+        self.get()?.find_api_key(digest).await
+    }
+
+    async fn api_keys(&self, account: AccountId) -> Result<Vec<ApiKey>, AuthError> {
+        self.get()?.api_keys(account).await
+    }
+
+    async fn delete_api_key(&self, account: AccountId, id: ApiKeyId) -> Result<bool, AuthError> {
+        self.get()?.delete_api_key(account, id).await
     }
 
     async fn tally(&self, name: &TallyName) -> Result<Option<Tally>, AuthError> {

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use microserve_core::account::{Account, AccountId, AuthStore, PasswordHash};
+use microserve_core::api_key::ApiKeys;
 use microserve_core::blob::{BlobMeta, BlobStore, Fid};
 use microserve_core::clock::Clock;
 use microserve_core::download::Download;
@@ -129,7 +130,8 @@ impl World {
     pub fn auth(&self, registration: Registration, verifier: &Verifier) -> Auth {
         let clock = self.clock.clone();
         let login = Login::new(self.accounts.clone(), Passwords::new(2).unwrap(), clock.clone());
-        Auth { login, keys: self.keys.clone(), verifier: verifier.clone(), registration, clock }
+        let api_keys = ApiKeys::new(self.accounts.clone(), clock.clone());
+        Auth { login, api_keys, keys: self.keys.clone(), verifier: verifier.clone(), registration, clock }
     }
 
     /// Puts everything together anew: with another quota, or for other newcomers.

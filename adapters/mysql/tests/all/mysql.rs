@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
+use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest, Scope, Scopes};
 use microserve_core::clock::{Clock, SystemClock};
 use microserve_core::password::{Passwords, Verdict};
 use microserve_mysql::MySqlAccounts;
@@ -186,19 +187,21 @@ async fn the_documented_rights_are_enough() {
     for database in [name(&fresh), name(&tutorial)] {
         server.sql(database, "GRANT SELECT, INSERT, UPDATE, CREATE, ALTER ON user TO 'owner'@'%'");
         server.sql(database, "GRANT CREATE ON microserve_tally TO 'owner'@'%'");
+        server.sql(database, "GRANT CREATE ON microserve_api_key TO 'owner'@'%'");
     }
     migrated(&server.url("owner", "b", name(&fresh))).await;
     for database in [name(&fresh), name(&tutorial)] {
         server.sql(database, "GRANT SELECT, INSERT, UPDATE, DELETE ON user TO 'microserve'@'%'");
     }
-    let tallies = "GRANT SELECT, INSERT, UPDATE, DELETE ON microserve_tally TO 'microserve'@'%'";
-    server.sql(name(&fresh), tallies);
+    let beside = "GRANT SELECT, INSERT, UPDATE, DELETE ON microserve_tally TO 'microserve'@'%';
+        GRANT SELECT, INSERT, DELETE ON microserve_api_key TO 'microserve'@'%'";
+    server.sql(name(&fresh), beside);
 
     let daily = open(&server.url("microserve", "a", name(&tutorial))).await.unwrap();
     let err = daily.migrate(PATIENCE).await.unwrap_err();
     assert!(matches!(err, AuthError::Internal(_)) && words(&err).contains("let its owner"), "{}", words(&err));
     migrated(&server.url("owner", "b", name(&tutorial))).await;
-    server.sql(name(&tutorial), tallies);
+    server.sql(name(&tutorial), beside);
     daily.migrate(PATIENCE).await.unwrap();
 
     let daily = migrated(&server.url("microserve", "a", name(&fresh))).await;
@@ -216,6 +219,19 @@ async fn the_documented_rights_are_enough() {
     assert!(daily.swap_tally(&name, Some(tally), Some(Tally { count: 2, ..tally })).await.unwrap());
     assert_eq!(daily.tally(&name).await.unwrap(), Some(Tally { count: 2, ..tally }));
     daily.forget_tallies(anna.created_at).await.unwrap();
+    let key = ApiKey {
+        id: ApiKeyId::random(),
+        account: anna.id,
+        name: "ci".to_owned(),
+        digest: KeyDigest::from_stored("0".repeat(64)),
+        scopes: Scopes::from_iter([Scope::Upload]),
+        created_at: anna.created_at,
+        expires_at: None,
+    };
+    daily.insert_api_key(&key).await.unwrap();
+    assert_eq!(daily.find_api_key(&key.digest).await.unwrap().as_ref(), Some(&key));
+    assert_eq!(daily.api_keys(anna.id).await.unwrap(), std::slice::from_ref(&key));
+    assert!(daily.delete_api_key(anna.id, key.id).await.unwrap());
     daily.delete(anna.id).await.unwrap();
 }
 
