@@ -23,9 +23,11 @@ use crate::quota::{DAY, Exceeded, Quota};
 use crate::retry::{BoxError, Retryable};
 use crate::transcode::{Options, Problem};
 
+mod peek;
 mod preflight;
 mod resume;
 
+use peek::Verdict;
 pub use preflight::Preflight;
 pub use resume::Beginning;
 
@@ -139,8 +141,8 @@ impl Upload {
     }
 
     async fn store(&self, job: &Job, meta: BlobMeta, body: ByteStream<'_>, left: u64) -> Result<Job, UploadError> {
-        let received = AtomicU64::new(0);
-        let limited = limit(self.glanced(body, None).await?, self.max_bytes.min(left), &received);
+        let (received, verdict) = (AtomicU64::new(0), Verdict::default());
+        let limited = limit(self.glanced(body, None, &verdict).await?, self.max_bytes.min(left), &received);
         let put = self.videos.put(&job.video, meta, limited);
         let info = match self.keeping_alive(job, put).await? {
             Ok(info) => info,
@@ -151,7 +153,7 @@ impl Upload {
                 let limit = self.quota.bytes.unwrap_or(left);
                 return Err(UploadError::Quota(Exceeded::Bytes { limit }));
             }
-            Err(err) => return Err(err.into()),
+            Err(err) => return Err(seen(&verdict, err)),
         };
         if info.size == 0 {
             return Err(UploadError::Empty);
@@ -235,6 +237,14 @@ fn limit<'a>(body: ByteStream<'a>, max: u64, received: &'a AtomicU64) -> ByteStr
         Ok(piece)
     })
     .boxed()
+}
+
+/// Why a video is not stored, if that was seen while it came.
+fn seen(verdict: &Verdict, err: BlobError) -> UploadError {
+    match (err, verdict.get()) {
+        (BlobError::Body(_), Some(problem)) => UploadError::Unusable(problem.clone()),
+        (err, _) => err.into(),
+    }
 }
 
 /// Why an upload was not accepted.

@@ -6,6 +6,7 @@ use crate::common;
 use std::time::{Duration, Instant};
 
 use common::{Client, World};
+use futures_util::StreamExt;
 use microserve_testkit::media;
 use microserve_testkit::server::files_below;
 use reqwest::multipart::{Form, Part};
@@ -79,6 +80,36 @@ fn endless(head: &'static str) -> impl futures_util::Stream<Item = Result<Vec<u8
             if sent == 0 { [head, "\0\0\0\x14ftypisom\0\0\0\0isom"].concat().into_bytes() } else { vec![0; 1 << 20] };
         (sent < 2 * LIMIT).then(|| (Ok(piece), sent + (1 << 20)))
     })
+}
+
+/// A film without sound, of which no more comes than the beginning.
+fn silent(name: &str, more: &[&str]) -> Body {
+    let noise = "color=gray:size=1280x720:rate=1,noise=alls=100";
+    let args = ["-f", "lavfi", "-i", noise, "-frames:v", "4", "-c:v", "mjpeg", "-q:v", "1", "-qmin", "1"];
+    let film = std::fs::read(media::make(name, &[&args, more].concat())).unwrap();
+    assert!(film.len() > 3 << 20, "{} bytes", film.len());
+    let beginning = futures_util::stream::iter([Ok::<_, std::io::Error>(film[..2 << 20].to_vec())]);
+    Body::wrap_stream(beginning.chain(futures_util::stream::pending()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn films_without_sound_are_refused_while_they_come() {
+    let world = World::start().await;
+    let c = &world.client;
+    for (name, more) in [("silent.mkv", &[][..]), ("silent.mov", &["-movflags", "+faststart"]), ("silent.avi", &[])] {
+        let put = c.http.put(format!("{}/upload/{name}", c.url)).bearer_auth(&c.token);
+        let refused = expect(name, put.body(silent(name, more)), 415, "no_audio_track");
+        tokio::time::timeout(Duration::from_secs(30), refused).await.unwrap_or_else(|_| panic!("{name}: not refused"));
+    }
+    let files = format!("{}/files", c.url);
+    let create = c.http.post(files).bearer_auth(&c.token).header("tus-resumable", "1.0.0");
+    let created = create.header("upload-length", 1u64 << 30).send().await.unwrap();
+    let location = created.headers()["location"].to_str().unwrap().to_owned();
+    let patch = c.http.patch(format!("{}{location}", c.url)).bearer_auth(&c.token).header("tus-resumable", "1.0.0");
+    let patch = patch.header("content-type", "application/offset+octet-stream").header("upload-offset", 0);
+    let refused = expect("in parts", patch.body(silent("silent.mkv", &[])), 415, "no_audio_track");
+    tokio::time::timeout(Duration::from_secs(30), refused).await.expect("refused while it comes");
+    assert_nothing_left(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

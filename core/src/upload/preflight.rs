@@ -1,4 +1,5 @@
-//! A look at a video before it is accepted: at its first bytes while they come, and at its headers once it is stored.
+//! A look at a video before it is accepted: at its first bytes while they come, at its headers too if they stand at its
+//! beginning ([`peek`](super::peek)), and at its headers in any case once it is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::peek::Verdict;
 use super::{Upload, UploadError};
 use crate::blob::{BlobInfo, ByteStream};
 use crate::retry::Retryable;
@@ -16,9 +18,14 @@ use crate::transcode::{GLANCE_BYTES, Transcoder};
 /// transcoder may have. Clones count together.
 #[derive(Clone)]
 pub struct Preflight {
-    transcoder: Arc<dyn Transcoder>,
+    pub(super) transcoder: Arc<dyn Transcoder>,
     places: Arc<Semaphore>,
+    /// Of videos that are being looked at while they come: each takes [`PEEK_BYTES`](super::peek::PEEK_BYTES).
+    pub(super) beginnings: Arc<Semaphore>,
 }
+
+/// So many beginnings are kept at the same time.
+const BEGINNINGS: usize = 8;
 
 /// So long an upload waits for a place. Files that keep the others from being looked at keep nobody from uploading.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,7 +34,8 @@ impl Preflight {
     /// Looks at so many videos at the same time, at least one. Others wait, half a minute at most.
     #[must_use]
     pub fn new(transcoder: Arc<dyn Transcoder>, at_a_time: usize) -> Self {
-        Self { transcoder, places: Arc::new(Semaphore::new(at_a_time.max(1))) }
+        let places = Arc::new(Semaphore::new(at_a_time.max(1)));
+        Self { transcoder, places, beginnings: Arc::new(Semaphore::new(BEGINNINGS)) }
     }
 
     /// Why a video can't be converted, as far as its first bytes tell.
@@ -39,15 +47,22 @@ impl Preflight {
     async fn place(&self) -> Option<OwnedSemaphorePermit> {
         tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
     }
+
+    /// A place, if there is one right now.
+    pub(super) fn free_place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
 }
 
 impl Upload {
-    /// The same bytes, unless the first of them show that they are no video of which there can be an MP3. `length` is that
-    /// of the whole file; without one, the file ends with these bytes.
+    /// The same bytes, unless the first of them show that they are no video of which there can be an MP3. If only later
+    /// ones do, they end in an error, and there is a verdict. `length` is that of the whole file; without one, the file ends
+    /// with these bytes.
     pub(super) async fn glanced<'a>(
         &self,
         mut body: ByteStream<'a>,
         length: Option<u64>,
+        verdict: &Verdict,
     ) -> Result<ByteStream<'a>, UploadError> {
         let Some(preflight) = &self.preflight else { return Ok(body) };
         let (mut pieces, mut head, mut end) = (Vec::new(), Vec::new(), None);
@@ -68,7 +83,7 @@ impl Upload {
         match end {
             Some(Ok(())) => {}
             Some(Err(err)) => pieces.push(Err(err)),
-            None => return Ok(stream::iter(pieces).chain(body).boxed()),
+            None => return Ok(preflight.peeked(stream::iter(pieces).chain(body).boxed(), length, verdict)),
         }
         Ok(stream::iter(pieces).boxed())
     }

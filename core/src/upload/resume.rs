@@ -7,7 +7,8 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tracing::warn;
 
-use super::{Upload, UploadError};
+use super::peek::Verdict;
+use super::{Upload, UploadError, seen};
 use crate::account::{AccountId, Email};
 use crate::blob::{BlobError, BlobInfo, BlobMeta, ByteStream, Fid};
 use crate::job::{ChangeError, Job, Part, Parts, change};
@@ -91,8 +92,12 @@ impl Upload {
             self.left(job.owner, self.clock.now()).await?;
         }
         let (at, fid) = (parts.received(), Fid::random());
-        let body = if at == 0 { self.first(job, parts, body).await? } else { body };
-        let info = self.videos.put(&fid, meta(job, parts), body).await?;
+        let verdict = Verdict::default();
+        let body = if at == 0 { self.first(job, parts, body, &verdict).await? } else { body };
+        let info = match self.videos.put(&fid, meta(job, parts), body).await {
+            Ok(info) => info,
+            Err(err) => return Err(self.ended(job, seen(&verdict, err)).await),
+        };
         let part = Part { fid, size: info.size };
         if part.size == 0 {
             self.forget(&fid).await;
@@ -118,13 +123,26 @@ impl Upload {
         }
     }
 
-    /// A glance at the first part: nothing is left of an upload that it puts an end to.
-    async fn first<'a>(&self, job: &Job, parts: &Parts, body: ByteStream<'a>) -> Result<ByteStream<'a>, UploadError> {
-        let glanced = self.glanced(body, Some(parts.length.unwrap_or(u64::MAX))).await;
-        if let Err(UploadError::Unusable(_)) = glanced {
+    /// A glance at the first part.
+    async fn first<'a>(
+        &self,
+        job: &Job,
+        parts: &Parts,
+        body: ByteStream<'a>,
+        verdict: &Verdict,
+    ) -> Result<ByteStream<'a>, UploadError> {
+        match self.glanced(body, Some(parts.length.unwrap_or(u64::MAX)), verdict).await {
+            Ok(body) => Ok(body),
+            Err(err) => Err(self.ended(job, err).await),
+        }
+    }
+
+    /// Nothing is left of an upload that can't be used, whatever else would come.
+    async fn ended(&self, job: &Job, why: UploadError) -> UploadError {
+        if matches!(why, UploadError::Unusable(_)) {
             self.clean_up(job).await;
         }
-        glanced
+        why
     }
 
     /// Ends an upload before its time; nothing of it is left. One that was completed stays.
@@ -174,10 +192,7 @@ impl Upload {
                 if !parts.contains(&whole) {
                     self.forget(&video.fid).await;
                 }
-                if matches!(err, UploadError::Unusable(_)) {
-                    self.clean_up(job).await;
-                }
-                Err(err)
+                Err(self.ended(job, err).await)
             }
         }
     }

@@ -90,8 +90,10 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
         }
         at = end;
     }
+    // Without sound, nothing behind here matters, which may not have come yet.
+    let has_sound = tracks.iter().any(|entry: &TrackEntry| entry.track.is_audio());
     // Tags and chapters may stand behind everything else.
-    for (kind, at) in behind.into_iter().flatten().filter(|(_, behind)| *behind >= at) {
+    for (kind, at) in behind.into_iter().flatten().filter(|(_, behind)| has_sound && *behind >= at) {
         match element_at(&mut input, at)?.filter(|element| element.id == kind) {
             Some(element) if kind == id::TAGS => headers::tags(&whole(&mut input, &element)?, &mut tags),
             Some(element) => chapters::read(&whole(&mut input, &element)?, &mut tags.chapters),
@@ -106,7 +108,7 @@ pub(super) fn open(mut input: Input<'_>) -> Result<Opened<'_>, TranscodeError> {
     let (chosen, padding, cluster, time, damage, lost) = (0, 0, 0, None, 0, false);
     let mut packets =
         Box::new(Matroska { input, tracks, chosen, at, block, frames, padding, cluster, time, tick, damage, lost });
-    let begins = packets.begins()?;
+    let begins = if has_sound { packets.begins()? } else { None };
     tags.chapters.begin_later(begins.map_or(0, |begins| begins.frames(1000)));
     for entry in packets.tracks.iter_mut().filter(|entry| entry.track.is_audio()) {
         (entry.track.info.duration, entry.track.begins) = (duration, begins);

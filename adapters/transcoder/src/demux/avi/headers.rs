@@ -76,7 +76,10 @@ pub(super) fn read(input: &mut Input<'_>) -> Result<(Vec<Stream>, Tags, u64), Tr
     }
     let at = match sound {
         Some(list) => {
-            behind(input, &list, &mut tags)?;
+            // Without sound, nothing behind here matters, which may not have come yet.
+            if streams.iter().any(|stream| stream.track.is_audio()) {
+                behind(input, &list, &mut tags)?;
+            }
             list.body + 4
         }
         // Damaged headers, of which the streams are known all the same.
