@@ -10,21 +10,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::exe;
+use common::{exe, installed};
 use microserve_testkit::chaos_proxy::{ChaosProxy, Fault};
 use microserve_testkit::media;
 use microserve_testkit::server::{Server, add_user};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/page.py");
-
-/// The Python that `.ci/need test` has installed Playwright into.
-fn python() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache"));
-    let python = cache.join("microserve/browser/bin/python3");
-    assert!(python.exists(), "{} is not there: `.ci/need test` installs it", python.display());
-    python
-}
 
 /// The server behind a network that has faults when the script wants them.
 struct Stage {
@@ -82,7 +73,7 @@ fn the_page_does_what_it_promises_in_a_browser() {
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("page");
     let _there_are_none = std::fs::remove_dir_all(&screenshots);
     std::fs::create_dir_all(&screenshots).unwrap();
-    let mut script = Command::new(python())
+    let mut script = Command::new(installed("browser/bin/python3"))
         .args(["-B", SCRIPT, &format!("http://127.0.0.1:{}/", stage.proxy.port())])
         .arg(screenshots)
         .args([media::tone_mp4(5), media::tone_mkv(3), media::video_only_mp4(), media::film(24, 10), long()])

@@ -16,6 +16,15 @@ pub fn exe() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_microserve"))
 }
 
+/// What `.ci/need test` has installed from PyPI.
+pub fn installed(path: &str) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache"));
+    let program = cache.join("microserve").join(path);
+    assert!(program.exists(), "{} is not there: `.ci/need test` installs it", program.display());
+    program
+}
+
 /// A client of servers on this machine: without a proxy, and without TLS, whose provider has to be chosen all the same.
 pub fn http() -> reqwest::ClientBuilder {
     let _chosen_already = rustls::crypto::ring::default_provider().install_default();
