@@ -68,6 +68,7 @@ enum Command {
     Cancel(client::jobs::Cancel),
     Retry(client::jobs::Retry),
     Delete(client::jobs::Delete),
+    Keys(client::keys::Keys),
 }
 
 /// Runs the command of `microserve` that the process was started with.
@@ -94,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Cancel(args) => client::jobs::cancel(&args),
         Command::Retry(args) => client::jobs::retry(&args),
         Command::Delete(args) => client::jobs::delete(&args),
+        Command::Keys(args) => client::keys::run(&args),
     }))
 }
 

@@ -15,6 +15,7 @@ mod api;
 pub(super) mod get;
 mod job;
 pub(super) mod jobs;
+pub(super) mod keys;
 pub(super) mod login;
 mod name;
 mod patience;

@@ -28,8 +28,8 @@ pub(crate) struct Client {
     #[command(flatten)]
     pub(crate) peer: Peer,
 
-    /// A token or an API key to call with instead of the token of `login`, for machines. Give it by the environment, or as a file that
-    /// MICROSERVE_TOKEN_FILE names: others can see a command line.
+    /// A token or an API key to call with instead of the token of `login`, for machines. Give it by the environment, or as
+    /// a file that MICROSERVE_TOKEN_FILE names: others can see a command line.
     #[arg(long, env = "MICROSERVE_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = secret)]
     pub(crate) token: Option<SecretString>,
 }

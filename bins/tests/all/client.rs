@@ -411,6 +411,42 @@ async fn jobs_are_listed_cancelled_run_again_and_deleted() {
     person.fails(2, &["jobs", "--status", "lost"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_calls_with_a_key_that_its_owner_creates_and_revokes() {
+    let world = World::start().await;
+    let (bert, robot) = (Person::new(), Person::new());
+    let password = add_user(exe(), &world.data, BERT);
+    assert_eq!(code(&bert.login(&world.server.url, &password)), 0);
+    let create =
+        ["keys", "create", "a robot", "--scope", "upload", "--scope", "read", "--days", "1", "--password-stdin"];
+    let wrong = fed(bert.command(&create), b"a guess\n");
+    assert_eq!(code(&wrong), 6, "{}", said(&wrong));
+    let created = fed(bert.command(&create), format!("{password}\n").as_bytes());
+    assert_eq!(code(&created), 0, "{}", said(&created));
+    let key = String::from_utf8(created.stdout).unwrap().trim().to_owned();
+    assert!(key.starts_with("msk_"), "{key}");
+
+    let with_key = |args: &[&str]| {
+        let mut command = robot.command(args);
+        command.env("MICROSERVE_TOKEN", &key).env("MICROSERVE_SERVER", &world.server.url);
+        fed(command, b"")
+    };
+    let video = media::tone_mp4(2);
+    let uploaded = with_key(&["upload", video.to_str().unwrap(), "--output", "."]);
+    assert_eq!(code(&uploaded), 0, "{}", said(&uploaded));
+    assert_eq!(with_key(&["jobs", "--json"]).stdout.split(|byte| *byte == b'\n').count(), 2);
+    let listed = with_key(&["keys", "list"]);
+    assert!(code(&listed) == 6 && said(&listed).contains("no API key will do"), "{}", said(&listed));
+
+    let list = json_lines(&bert.ok(&["keys", "list", "--json"]));
+    assert_eq!((list.len(), &list[0]["name"], &list[0]["key"]), (1, &"a robot".into(), &Value::Null));
+    assert!(bert.ok(&["keys", "list"]).contains("read upload"));
+    let id = list[0]["key_id"].as_str().unwrap();
+    bert.ok(&["keys", "revoke", id]);
+    bert.fails(1, &["keys", "revoke", id]);
+    assert!(bert.ok(&["keys", "list", "--json"]).is_empty());
+}
+
 #[test]
 fn a_token_is_not_carried_to_another_server() {
     let (first, second) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Login) -> Outcome {
         Some(email) => email.clone(),
         None => ask_for_email()?,
     };
-    let password = if args.password_stdin { first_line()? } else { ask_for_password()? };
+    let password = password(args.password_stdin)?;
     super::run("interrupted; you are not logged in", async {
         let token = token(&Api::of(address.clone())?, &email, &password).await?;
         let known = Known { email: email.to_string(), token, insecure: args.peer.insecure };
@@ -111,6 +111,11 @@ fn ask_for_email() -> Result<Email, Failure> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     line.trim().parse().map_err(|err| Failure::new(Failure::USAGE, err))
+}
+
+/// The password, from standard input or by asking.
+pub(super) fn password(from_stdin: bool) -> Result<SecretString, Failure> {
+    if from_stdin { first_line() } else { ask_for_password() }
 }
 
 /// Asks without showing what is typed.
