@@ -242,6 +242,28 @@ async fn logins(port: u16) {
     );
 }
 
+/// Registrations of addresses that have an account, and of some that have none, in turns.
+async fn registrations(port: u16) {
+    let mut connection = Connection::open(port).await;
+    let mut times = [Vec::new(), Vec::new()];
+    for n in 0..LOGINS {
+        for kind in [n % 2, 1 - n % 2] {
+            let name = ["known", "fresh"][kind];
+            let newcomer = format!(r#"{{"email":"{name}{n}@example.com","password":"correct horse {n}"}}"#);
+            let asked = Instant::now();
+            let (status, _) = connection.ask(&request("POST", "/register", "", &newcomer)).await;
+            times[kind].push(asked.elapsed().as_secs_f64() * 1000.0);
+            assert_eq!(status, 201);
+        }
+    }
+    let area = auc(&times[0], &times[1]);
+    let [known, fresh] = times.each_mut().map(|times| median(times));
+    println!(
+        "\n2 × {LOGINS} registrations: {known:.2} ms of addresses that have an account, {fresh:.2} ms of others; AUC \
+         {area:.3}."
+    );
+}
+
 #[tokio::main]
 async fn main() {
     let args: Vec<_> = std::env::args().collect();
@@ -255,4 +277,5 @@ async fn main() {
     let server = Server::start(exe, &data, &["--registration", "open"]);
     requests(server.port(), &password).await;
     logins(server.port()).await;
+    registrations(server.port()).await;
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
-use crate::account::{Account, AccountId, AuthError, AuthStore, Email};
+use crate::account::{Account, AccountId, AuthError, AuthStore, Email, Tally, TallyName};
 use crate::clock::Clock;
 use crate::password::{PasswordError, Passwords, Verdict};
 use crate::retry::{BoxError, Retryable};
@@ -84,19 +84,29 @@ impl Login {
         }
     }
 
-    /// Makes an account. If there is one of this address already, nothing is made, and that is not told: the password is
-    /// hashed all the same, and who may know finds out by logging in.
+    /// Makes an account, asked for from an address if that is known, which may ask so often only. If there is an account of
+    /// this e-mail address already, nothing is made, and that is not told, by the time that it takes neither: the password
+    /// is hashed and something written all the same. Who may know finds out by logging in.
     ///
     /// # Errors
-    /// [`LoginError::Weak`]; [`LoginError::Busy`] and [`LoginError::Unavailable`]: try again; [`LoginError::Internal`].
-    pub async fn register(&self, email: Email, password: SecretString) -> Result<(), LoginError> {
+    /// [`LoginError::Weak`]; [`LoginError::Throttled`], [`LoginError::Busy`] and [`LoginError::Unavailable`]: try again;
+    /// [`LoginError::Internal`].
+    pub async fn register(&self, email: Email, password: SecretString, from: Option<IpAddr>) -> Result<(), LoginError> {
+        if let Some(from) = from {
+            self.throttle.registers(from, self.clock.now()).await?;
+        }
         let password = self.passwords.hash(password).await?;
         let (id, now) = (AccountId::random(), self.clock.now());
+        let taken = TallyName::of("registered", &email.canonical());
         let account =
             Account { id, email, password, admin: false, disabled: false, created_at: now, password_changed_at: now };
         match self.accounts.insert(&account).await {
             Ok(()) => info!(target: "audit", { account.id = %id }, "registered"),
-            Err(AuthError::AlreadyExists) => info!(target: "audit", "refused to register an address again"),
+            Err(AuthError::AlreadyExists) => {
+                let earlier = self.accounts.tally(&taken).await?;
+                self.accounts.swap_tally(&taken, earlier, Some(Tally { count: 1, at: now })).await?;
+                info!(target: "audit", "refused to register an address again");
+            }
             Err(err) => return Err(err.into()),
         }
         Ok(())

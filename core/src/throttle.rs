@@ -22,7 +22,7 @@ use crate::clock::{later, since};
 
 /// Attempts at an account that cost no wait.
 pub const FREE_PER_ACCOUNT: u32 = 5;
-/// Failures from an address that cost no wait: several people may share it.
+/// Failures from an address, and accounts asked for from it, that cost no wait: several people may share it.
 pub const FREE_PER_ADDRESS: u32 = 30;
 /// An attempt is remembered until there were none for this long.
 pub const WINDOW: Duration = Duration::from_secs(15 * 60);
@@ -81,6 +81,12 @@ impl Throttle {
         }
         let count = self.count(&account, FREE_PER_ACCOUNT, now).await?;
         Ok(Attempt { account, address, left: FREE_PER_ACCOUNT.saturating_sub(count), _turn: turn })
+    }
+
+    /// Counts an account that is asked for from an address: whoever makes accounts one after the other is slowed down, too.
+    pub(crate) async fn registers(&self, from: IpAddr, now: Timestamp) -> Result<(), Refused> {
+        let name = TallyName::of("registration", &network(from).to_string());
+        self.count(&name, FREE_PER_ADDRESS, now).await.map(drop)
     }
 
     /// The password was right: nothing is held against the account any more. Failing to note that is no reason to keep
@@ -205,6 +211,19 @@ mod tests {
         }
         assert_eq!(begin(&throttle, "next", "2001:db8::ffff", now).await, Err(Duration::from_secs(1)));
         assert_eq!(begin(&throttle, "next", "2001:db8:0:1::1", now).await, Ok(4), "the other network's first");
+    }
+
+    #[tokio::test]
+    async fn a_network_that_asks_for_many_accounts_is_slowed_down() {
+        let throttle = Throttle::new(Arc::new(MemoryAccounts::default()));
+        let (now, from) = (start(), |text: &str| text.parse().unwrap());
+        for _ in 0..FREE_PER_ADDRESS {
+            assert!(throttle.registers(from("192.0.2.1"), now).await.is_ok());
+        }
+        let refused = throttle.registers(from("192.0.2.1"), now).await;
+        assert!(matches!(refused, Err(Refused::Wait(wait)) if wait == Duration::from_secs(1)));
+        assert!(throttle.registers(from("192.0.2.2"), now).await.is_ok(), "others are not");
+        assert_eq!(begin(&throttle, "anna", "192.0.2.1", now).await, Ok(4), "and logins are another matter");
     }
 
     #[tokio::test]

@@ -120,7 +120,11 @@ pub(crate) struct Newcomer {
 }
 
 /// Whether there was an account of this address already, is not told.
-async fn register(State(auth): State<Arc<Auth>>, request: Request) -> Result<StatusCode, Problem> {
+async fn register(
+    State(auth): State<Arc<Auth>>,
+    client: ClientAddress,
+    request: Request,
+) -> Result<StatusCode, Problem> {
     if auth.registration == Registration::Closed {
         return Err(Problem::new(Code::RegistrationClosed, "accounts are made by whoever runs this server"));
     }
@@ -134,7 +138,7 @@ async fn register(State(auth): State<Arc<Auth>>, request: Request) -> Result<Sta
                 return Err(Problem::new(Code::InvalidInvitation, "this needs an invitation for just this address"));
             }
         }
-        auth.login.register(newcomer.email, newcomer.password).await?;
+        auth.login.register(newcomer.email, newcomer.password, client.of_somebody()).await?;
         Ok(StatusCode::CREATED)
     };
     timeout(PATIENCE, register).await.map_err(|_| Problem::unavailable("registering took too long"))?

@@ -414,7 +414,7 @@ impl From<LoginError> for Problem {
             LoginError::Throttled { wait } => {
                 // A moment more than what is left of the second.
                 let seconds = wait.as_secs() + 1;
-                let detail = format!("too many attempts to log in; the next is looked at in {seconds} s");
+                let detail = format!("too many attempts; the next is looked at in {seconds} s");
                 Self::new(Code::Throttled, detail)
                     .header(header::RETRY_AFTER, HeaderValue::from(seconds))
                     .limited(0, Duration::from_secs(seconds))

@@ -35,7 +35,7 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
             .json_body::<Newcomer>(&json!({ "email": "you@example.com", "password": "eleven green bottles" }))
             .empty(201, "There is an account of this address.", &[])
             .fails(&[Code::MalformedBody, Code::RegistrationClosed, Code::InvalidInvitation, Code::WeakPassword])
-            .fails(&[Code::Busy, Code::TooSlow])
+            .fails(&[Code::Throttled, Code::Busy, Code::TooSlow])
             .curl(
                 "curl -X POST \"$SERVER/register\" -H 'Content-Type: application/json' \\\n  \
                  -d '{\"email\": \"you@example.com\", \"password\": \"eleven green bottles\"}'",
