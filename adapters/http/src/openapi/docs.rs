@@ -122,13 +122,17 @@ impl Call<'_> {
         html.push_str("</dl>\n</article>\n");
     }
 
-    fn credentials(&self) -> &'static str {
+    fn credentials(&self) -> String {
         let ways = list(&self.operation["security"]);
+        let key = ways.iter().flat_map(members).find(|(name, _)| *name == "key");
+        let or_key = key.map_or_else(String::new, |(_, scopes)| {
+            format!(", or an API key of the scope <code>{}</code>", text(&scopes[0]))
+        });
+        let or_link = if ways.iter().any(|way| members(way).next().is_none()) { ", or a link" } else { "" };
         match ways.iter().find_map(|way| members(way).next()) {
-            Some(("password", _)) => "Wants address and password (Basic).",
-            Some(_) if ways.len() > 1 => "Wants a token (Bearer), or a link.",
-            Some(_) => "Wants a token (Bearer).",
-            None => "Wants no credentials.",
+            Some(("password", _)) => "Wants address and password (Basic).".to_owned(),
+            Some(_) => format!("Wants a token (Bearer){or_key}{or_link}."),
+            None => "Wants no credentials.".to_owned(),
         }
     }
 
