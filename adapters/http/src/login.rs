@@ -148,7 +148,7 @@ async fn register(
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Passwords {
-    #[schemars(with = "String")]
+    #[schemars(with = "String", length(max = 1024))]
     current: SecretString,
     #[schemars(with = "shapes::Password")]
     new: SecretString,

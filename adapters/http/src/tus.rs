@@ -37,6 +37,8 @@ use checksum::Checksum;
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,expiration,termination,checksum";
+/// The methods of an upload, which a POST may stand for but for the first.
+const OVERRIDABLE: &str = "OPTIONS,HEAD,PATCH,DELETE";
 /// The media type of a part.
 const PART: &str = "application/offset+octet-stream";
 
@@ -173,7 +175,8 @@ pub(crate) async fn overridden(
         Some(b"PATCH") => patch(gateway, caller, id, request).await,
         Some(b"DELETE") => remove(gateway, caller, id).await,
         Some(b"HEAD") => head(gateway, caller, id).await,
-        _ => Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        // RFC 9110 §15.5.6: with the methods that there are.
+        _ => Ok((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, OVERRIDABLE)]).into_response()),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::common;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use common::{Client, World};
+use common::{Client, World, children};
 use microserve_testkit::media;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -51,15 +51,6 @@ impl Events {
             self.buffer.push_str(std::str::from_utf8(&piece).unwrap());
         }
     }
-}
-
-/// The processes below the server's, which convert or look at a video.
-fn children(world: &World) -> usize {
-    let parent = world.server.id().to_string();
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
-    // proc(5): the name in parentheses may hold anything; behind it come the state and the parent.
-    stats.filter(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.split(' ').nth(2) == Some(&parent))).count()
 }
 
 async fn until(what: &str, patience: Duration, is_so: impl Fn() -> bool) -> Duration {
@@ -107,10 +98,11 @@ async fn a_cancelled_conversion_stops_within_two_seconds_and_can_run_again() {
     let id = world.client.upload(&long(60)).await;
     let mut events = Events::of(&world.client, &id).await;
     while events.next().await.expect("it goes on").1["phase"] != "transcoding" {}
-    assert_eq!(children(&world), 1);
+    assert_eq!(children(&world.server).len(), 1);
     let delete = world.client.http.delete(format!("{}/jobs/{id}", world.client.url)).bearer_auth(&world.client.token);
     assert_eq!(delete.send().await.unwrap().status(), StatusCode::ACCEPTED);
-    let took = until("the conversion has not ended", Duration::from_secs(2), || children(&world) == 0).await;
+    let took =
+        until("the conversion has not ended", Duration::from_secs(2), || children(&world.server).is_empty()).await;
     println!("the conversion ended {took:?} after it was cancelled");
     let mut last = Value::Null;
     while let Some((_, job)) = events.next().await {
@@ -122,7 +114,7 @@ async fn a_cancelled_conversion_stops_within_two_seconds_and_can_run_again() {
         retry.bearer_auth(&world.client.token).send()
     };
     assert_eq!(post().await.unwrap().status(), StatusCode::ACCEPTED);
-    until("it runs again", Duration::from_secs(30), || children(&world) == 1).await;
+    until("it runs again", Duration::from_secs(30), || children(&world.server).len() == 1).await;
     let refused = post().await.unwrap();
     assert_eq!(refused.status(), StatusCode::CONFLICT);
     assert_eq!(refused.json::<Value>().await.unwrap()["code"], "not_retryable");

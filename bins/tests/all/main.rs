@@ -17,6 +17,7 @@ mod mail;
 mod metrics;
 mod mongodb;
 mod mysql;
+mod openapi;
 mod page;
 mod quickstart;
 mod rabbitmq;

@@ -17,12 +17,26 @@ pub fn exe() -> &'static Path {
 }
 
 /// What `.ci/need test` has installed from PyPI.
+#[expect(clippy::disallowed_methods, reason = "it is installed where the environment says")]
 pub fn installed(path: &str) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache"));
     let program = cache.join("microserve").join(path);
     assert!(program.exists(), "{} is not there: `.ci/need test` installs it", program.display());
     program
+}
+
+/// The processes below a server's, which convert or look at a video.
+pub fn children(server: &Server) -> Vec<u32> {
+    let parent = server.id().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
+    // proc(5): the name in parentheses may hold anything; behind it come the state and the parent.
+    let is_child = |id: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.split(' ').nth(2) == Some(&parent))
+    };
+    ids.filter(is_child).collect()
 }
 
 /// A client of servers on this machine: without a proxy, and without TLS, whose provider has to be chosen all the same.

@@ -42,12 +42,12 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
             .curl("curl -X DELETE \"$SERVER/jobs/$JOB\" -H \"Authorization: Bearer $TOKEN\""),
         of_a_job("GET", "/jobs/{id}/events", "watchJob", "Hear of a job's changes as they happen")
             .says(
-                "Server-sent events. The id of each is the job's version, its data what `GET /jobs/{id}` says. `status` \
-                 comes first, and whenever status or phase change; `progress` when anything else does. The stream ends \
-                 behind a final status.",
+                "Server-sent events, of which the schema shows one. Its id is the job's version, its data what \
+                 `GET /jobs/{id}` says. `status` comes first, and whenever status or phase change; `progress` when anything \
+                 else does. The stream ends behind a final status.",
             )
             .parameter("header", "Last-Event-ID", "The last event that one has.", json!({ "type": "string" }))
-            .answer(200, "Events.", &["Cache-Control", "X-Accel-Buffering"], events())
+            .answer(200, "Events.", &["Cache-Control", "X-Accel-Buffering"], events(schemas))
             .empty(204, "The job is final, and `Last-Event-ID` names its last version.", &[])
             .fails(&[Code::Busy])
             .curl("curl -N \"$SERVER/jobs/$JOB/events\" -H \"Authorization: Bearer $TOKEN\""),
@@ -80,9 +80,19 @@ fn cursor() -> Value {
     json!({ "type": "string", "pattern": "^[0-9a-f]{1,11}-[0-9a-f]{24}$", "example": format!("19de2b8f400-{EXAMPLE_ID}") })
 }
 
-fn events() -> Value {
+fn events(schemas: &mut SchemaGenerator) -> Value {
+    let job = schemas.subschema_for::<Shown<'_>>();
+    let event = json!({
+        "type": "object",
+        "properties": {
+            "id": { "type": "string", "pattern": "^[0-9]+$" },
+            "event": { "enum": ["status", "progress"] },
+            "data": { "type": "string", "contentMediaType": "application/json", "contentSchema": job },
+        },
+        "required": ["id", "event", "data"],
+    });
     let example = "retry: 3000\n\nid: 7\nevent: status\ndata: {\"job_id\": \"6a1f0c9be2d84f37a5c01b7e\", …}\n\n";
-    json!({ "text/event-stream": { "schema": { "type": "string" }, "example": example } })
+    json!({ "text/event-stream": { "schema": event, "example": example } })
 }
 
 fn download(method: &'static str) -> Call {

@@ -39,8 +39,8 @@ shapes! {
         "pattern": "^[A-Za-z0-9_+-]{1,32}(\\.[A-Za-z0-9_+-]{1,31})?@[a-z0-9]{1,32}(\\.[a-z0-9]{1,32}){0,3}$",
         "examples": ["you@example.com"]
     };
-    /// At least eight characters, and none of those that everybody takes.
-    Password { "type": "string", "minLength": 8, "maxLength": 256, "examples": ["eleven green bottles"] };
+    /// At least eight characters, at most 1024 bytes, and none of those that everybody takes.
+    Password { "type": "string", "minLength": 8, "maxLength": 1024, "examples": ["eleven green bottles"] };
     /// An API key.
     Key { "type": "string", "pattern": "^msk_[0-9a-f]{64}$" };
     /// What an API key may be used for. `read`: seeing jobs and what the account uses, and downloading; `upload`; `manage`:

@@ -105,18 +105,27 @@ fn bytes() -> Value {
     json!({ "type": "integer", "format": "int64", "minimum": 0 })
 }
 
+/// Base64 of RFC 4648 §4: whole groups, then one that is padded. The bits that its last character has too many are zero
+/// (§3.5).
+const GROUP: &str = "[A-Za-z0-9+/]{4}";
+const PADDED_ONCE: &str = "[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=";
+const PADDED_TWICE: &str = "[A-Za-z0-9+/][AQgw]==";
+
 fn checksum() -> Value {
+    let (sha1, sha256) = (format!("({GROUP}){{6}}{PADDED_ONCE}"), format!("({GROUP}){{10}}{PADDED_ONCE}"));
+    let sha512 = format!("({GROUP}){{21}}{PADDED_TWICE}");
     json!({
         "type": "string",
-        "pattern": "^sha256 [A-Za-z0-9+/]{43}=$",
+        "pattern": format!("^(sha1 {sha1}|sha256 {sha256}|sha512 {sha512})$"),
         "example": "sha256 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
     })
 }
 
 fn metadata() -> Value {
+    let pair = format!("[A-Za-z_]+( ({GROUP})*({PADDED_ONCE}|{PADDED_TWICE})?)?");
     json!({
         "type": "string",
-        "pattern": "^[a-z_]+( [A-Za-z0-9+/]*={0,2})?(,[a-z_]+( [A-Za-z0-9+/]*={0,2})?)*$",
+        "pattern": format!("^{pair}(,{pair})*$"),
         "example": "filename dmlkZW8ubWt2,preset cG9kY2FzdA==",
     })
 }

@@ -66,10 +66,13 @@ pub(super) fn calls(schemas: &mut SchemaGenerator) -> Vec<Call> {
     vec![finish(form), finish(file)]
 }
 
+/// Visible ASCII characters but for `"`, `,` and `\\`, with quotes or without.
+const KEY: &str = r#"^([!#-+\--\[\]-~]{1,255}|"[!#-+\--\[\]-~]{1,255}")$"#;
+
 fn key() -> Value {
     json!({
         "type": "string",
-        "pattern": "^[A-Za-z0-9_.:/+=-]{1,255}$",
+        "pattern": KEY,
         "example": "8e03978e-40d5-43dd-bc93-6894a57f9324",
     })
 }

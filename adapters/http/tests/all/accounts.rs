@@ -90,6 +90,9 @@ async fn what_is_no_registration_is_refused_with_a_word_why() {
     world.rebuild(Registration::Open, Quota::default());
     let weak = json!({"email": "bea@example.com", "password": "password1"});
     world.send(body("POST", "/register", &weak)).await.expect(422, "weak_password");
+    let long = |length: usize| json!({"email": "bea@example.com", "password": "x".repeat(length)});
+    world.send(body("POST", "/register", &long(1025))).await.expect(422, "weak_password");
+    assert_eq!(world.send(body("POST", "/register", &long(1024))).await.status, StatusCode::CREATED);
     for bad in [
         json!({"email": "no address", "password": NEW}),
         json!({"email": "bea@example.com"}),

@@ -335,6 +335,8 @@ async fn nonsense_is_refused_by_name() {
     send(&|request| *request.uri_mut() = format!("/files/{}", "0".repeat(24)).parse().unwrap())
         .await
         .expect(404, "not_found");
-    send(&|request| *request.method_mut() = "POST".parse().unwrap()).await.expect(405, "method_not_allowed");
+    let plain = send(&|request| *request.method_mut() = "POST".parse().unwrap()).await;
+    plain.expect(405, "method_not_allowed");
+    assert_eq!(plain.header("allow"), "OPTIONS,HEAD,PATCH,DELETE");
     assert_eq!(begun.offset().await, 0);
 }
