@@ -21,3 +21,4 @@ mod page;
 mod quickstart;
 mod rabbitmq;
 mod services;
+mod trace;
