@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod client;
+mod otel;
 mod roles;
 mod stores;
 mod tutorial;
 
 pub(crate) use client::{Address, Client, Peer, state_folder};
+pub(crate) use otel::Otel;
 pub use roles::{
     Auth, Compat, Connections, Converter, Converting, Gateway, Intake, LogFormat, Login, Mailing, Notifier, Peers,
     Process, Quotas, Registration, Retention, Serve,

@@ -55,6 +55,7 @@ impl Adopt<'_> {
             return Ok(video.meta.job);
         }
         let job = Job::adopted(&video, email, self.clock.now(), self.policy);
+        let job = Job { trace: event.trace(), ..job };
         match self.jobs.insert(&job).await {
             Ok(()) => info!(job.id = %id, size_bytes = video.size, "adopted the video of job {id}"),
             // A duplicate of the message was faster.

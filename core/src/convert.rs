@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use tokio::io::AsyncSeekExt;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::field::{self, Empty};
+use tracing::{Instrument, Span, debug, info, info_span, warn};
 
 use crate::adopt::Adopt;
 use crate::bell::try_to_ring;
@@ -27,6 +28,7 @@ use crate::queue::{Message, Queue, Settlement};
 use crate::quota::Quota;
 use crate::retry::Retryable;
 use crate::source::BlobSource;
+use crate::trace::Place;
 use crate::transcode::{Problem, TranscodeError, Transcoded, Transcoder};
 use crate::worker::Handler;
 
@@ -73,8 +75,16 @@ impl Handler for Convert {
         if self.others_come_first(id).await {
             return Settlement::Retry { after: NEXT_LOOK };
         }
-        match change(&*self.jobs, id, |job| job.claim(now, policy)).await {
-            Ok(job) => self.run(job, kill).await,
+        let mut place = Place::of(None);
+        let claimed = change(&*self.jobs, id, |job| {
+            place = Place::of(job.trace);
+            Ok(job.claim(now, policy)?.caused_by(place.here))
+        });
+        match claimed.await {
+            Ok(job) => {
+                let span = span(&job, &place);
+                self.run(job, kill).instrument(span).await
+            }
             // Deleted meanwhile, done by somebody else, or in somebody's hands.
             Err(ChangeError::Gone) => Settlement::Ack,
             Err(ChangeError::NotPossible(_)) => self.not_now(id, now).await,
@@ -129,8 +139,14 @@ impl Convert {
             end => end,
         };
         match end {
-            End::Made(..) | End::Lost => Settlement::Ack,
-            End::Killed => self.release(&job).await,
+            End::Made(..) | End::Lost => {
+                ended("lost");
+                Settlement::Ack
+            }
+            End::Killed => {
+                ended("released");
+                self.release(&job).await
+            }
             End::Hopeless(problem) => self.close(&job, problem, true).await,
             End::Failed(problem) => self.close(&job, problem, false).await,
         }
@@ -148,7 +164,9 @@ impl Convert {
         let shared = Arc::new(Shared::default());
         let (transcoder, options, dir) = (Arc::clone(&self.transcoder), job.options.clone(), self.work_dir.clone());
         let told = Arc::clone(&shared);
+        let span = Span::current();
         let work = tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
             let mut source = source;
             let mut sink = tempfile::tempfile_in(dir).map_err(TranscodeError::Sink)?;
             let transcoded = transcoder.transcode(&mut source, &mut sink, &options, &mut |progress| {
@@ -259,6 +277,7 @@ impl Convert {
             Ok(done) => {
                 let took = job.started_at.map_or(Duration::ZERO, |at| since(now, at));
                 info!(job.id = %done.id, size_bytes = stored.size, duration_s = duration, took_ms = took.as_millis(), "converted job {}", done.id);
+                ended("done");
                 try_to_ring(&*self.queue, &done).await;
                 Ok(Settlement::Ack)
             }
@@ -295,6 +314,7 @@ impl Convert {
     /// The attempt failed, for now or for good.
     async fn close(&self, job: &Job, problem: Problem, hopeless: bool) -> Settlement {
         info!(job.id = %job.id, attempt = job.attempt, code = problem.code, hopeless, "could not convert job {}", job.id);
+        Span::current().record("code", field::display(&problem.code));
         let (now, policy) = (self.clock.now(), &self.policy);
         let closed = change(&*self.jobs, job.id, |row| {
             let problem = problem.clone();
@@ -305,8 +325,12 @@ impl Convert {
             }
         });
         match closed.await {
-            Ok(Job { state: State::Queued { not_before }, .. }) => Settlement::Retry { after: since(not_before, now) },
+            Ok(Job { state: State::Queued { not_before }, .. }) => {
+                ended("retry");
+                Settlement::Retry { after: since(not_before, now) }
+            }
             Ok(failed) => {
+                ended("failed");
                 try_to_ring(&*self.queue, &failed).await;
                 Settlement::Ack
             }
@@ -325,6 +349,25 @@ impl Convert {
             Err(_) => Settlement::Retry { after: self.policy.backoff.first },
         }
     }
+}
+
+/// An attempt, for the log and for whoever records traces.
+fn span(job: &Job, Place { here, parent }: &Place) -> Span {
+    info_span!(
+        "conversion",
+        trace_id = %here.trace,
+        span_id = %here.span,
+        parent_id = parent.map(field::display),
+        job.id = %job.id,
+        attempt = job.attempt,
+        outcome = Empty,
+        code = Empty,
+    )
+}
+
+/// Says in the attempt's span what became of it.
+fn ended(outcome: &'static str) {
+    Span::current().record("outcome", outcome);
 }
 
 /// The transcoder crashed or hung. Once may be chance; twice it is the video.

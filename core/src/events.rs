@@ -1,16 +1,21 @@
 //! The JSON that goes through the queues.
 //!
 //! A superset of what the services of the well-known Python tutorial send: `video_fid`, `mp3_fid` and `username`. A message
-//! with no more than these is understood as well. Keys that are not known are kept.
+//! with no more than these is understood as well. Keys that are not known are kept. One of those that others may leave out,
+//! or have filled with something else, is `traceparent`: see [`Event::trace`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::job::Job;
 use crate::queue::Message;
+use crate::trace::TraceContext;
 
 /// The version of the message format that this library writes.
 pub const VERSION: u32 = 1;
+
+/// The key of what [`Event::trace`] reads.
+const TRACEPARENT: &str = "traceparent";
 
 /// "Look at this job": the body of every message, on `video` and on `mp3`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,14 +43,21 @@ impl Event {
     /// The event that announces a job.
     #[must_use]
     pub fn of(job: &Job) -> Self {
+        let trace = job.trace.map(|trace| (TRACEPARENT.to_owned(), trace.to_string().into()));
         Self {
             video_fid: job.video.to_string(),
             mp3_fid: job.output.as_ref().map(|o| o.fid.to_string()),
             username: job.email.to_string(),
             job_id: Some(job.id.to_string()),
             v: Some(VERSION),
-            other: Map::new(),
+            other: trace.into_iter().collect(),
         }
+    }
+
+    /// What has caused this event: the key `traceparent`, if it is there and well-formed.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.other.get(TRACEPARENT)?.as_str()?.parse().ok()
     }
 
     /// Reads the body of a message.
@@ -67,6 +79,8 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -75,7 +89,19 @@ mod tests {
         let event = Event::from_body(body).unwrap();
         assert_eq!((event.video_fid.as_str(), event.job_id.as_deref()), ("64b", None));
         let again: Value = serde_json::from_slice(&event.to_message().unwrap().body).unwrap();
-        assert_eq!(again["x"], serde_json::json!([1]));
+        assert_eq!(again["x"], json!([1]));
+    }
+
+    #[test]
+    fn a_trace_is_told_if_it_is_one_and_is_never_in_the_way() {
+        let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        for (told, known) in [(json!(trace), true), (json!("x"), false), (json!(5), false), (json!(null), false)] {
+            let body = json!({"video_fid": "64b", "traceparent": told});
+            let event = Event::from_body(body.to_string().as_bytes()).unwrap();
+            assert_eq!(event.trace().map(|trace| json!(trace)), known.then_some(told.clone()));
+            let again: Value = serde_json::from_slice(&event.to_message().unwrap().body).unwrap();
+            assert_eq!(again["traceparent"], told);
+        }
     }
 
     #[test]

@@ -8,8 +8,8 @@
 pub struct ParseIdError;
 
 #[expect(clippy::expect_used, reason = "no id may ever be guessable")]
-pub(crate) fn random_bytes() -> [u8; 12] {
-    let mut bytes = [0; 12];
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
     bytes
 }

@@ -21,6 +21,7 @@ use crate::blob::{Fid, Sha256};
 use crate::id::id;
 use crate::link::LinkKey;
 use crate::retry::Backoff;
+use crate::trace::TraceContext;
 use crate::transcode::{Options, Problem, SourceInfo};
 
 mod mail;
@@ -102,6 +103,9 @@ pub struct Job {
     /// ([`IdempotencyKey`](crate::idempotency::IdempotencyKey)).
     #[serde(default)]
     pub request: Option<Sha256>,
+    /// What has caused it, which is what caused its conversions and its mail: the request that brought its video.
+    #[serde(default)]
+    pub trace: Option<TraceContext>,
     /// How its video comes in, if that takes several requests.
     #[serde(default)]
     pub parts: Option<Parts>,

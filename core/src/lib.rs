@@ -12,7 +12,7 @@
 //!
 //! Around them: `adopt` (videos and MP3s of services that know nothing of jobs), [`bell`], [`events`] (the JSON on the
 //! queues), [`failure`] (what jobs fail of), [`password`], [`source`] (a blob to seek in), [`retry`], [`clock`], [`shutdown`], [`open`] (URLs that may hold
-//! secrets), [`inspect`] (facts about an installation), [`memory`] (reference adapters) and, with the feature
+//! secrets), [`inspect`] (facts about an installation), [`trace`] (one id from the upload to the mail), [`memory`] (reference adapters) and, with the feature
 //! `conformance`, the suites that every adapter must pass.
 //!
 //! # Invariants
@@ -64,6 +64,7 @@
 //!     content_type: "audio/wav".to_owned(),
 //!     options: Options::default(),
 //!     key: None,
+//!     trace: None,
 //!     body: Box::pin(futures_util::stream::iter([Ok(wav.into())])),
 //! }).await?;
 //!
@@ -129,6 +130,7 @@ pub mod retry;
 pub mod shutdown;
 pub mod source;
 pub mod throttle;
+pub mod trace;
 pub mod transcode;
 pub mod upload;
 pub mod watch;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::field::{self, Empty};
+use tracing::{Instrument, Span, info, info_span, warn};
 
 use crate::account::Email;
 use crate::adopt::Adopt;
@@ -16,6 +17,7 @@ use crate::clock::{Clock, later, since};
 use crate::job::{ChangeError, Job, JobId, JobStore, MailState, Policy, State, change};
 use crate::mail::{Mail, MailError, Mailer};
 use crate::queue::{Message, Settlement};
+use crate::trace::Place;
 use crate::worker::Handler;
 
 /// Sends the mails of the `mp3` queue.
@@ -47,8 +49,13 @@ impl Handler for Notify {
             Err(settlement) => return settlement,
         };
         let (now, policy) = (self.clock.now(), &self.policy);
-        match change(&*self.jobs, id, |job| job.start_mail(now, policy)).await {
-            Ok(job) => self.send(&job).await,
+        let mut place = Place::of(None);
+        let taken = change(&*self.jobs, id, |job| {
+            place = Place::of(job.trace);
+            Ok(job.start_mail(now, policy)?.caused_by(place.here))
+        });
+        match taken.await {
+            Ok(job) => self.send(&job).instrument(span(&job, &place)).await,
             Err(ChangeError::Gone) => Settlement::Ack,
             Err(ChangeError::NotPossible(_)) => self.not_now(id).await,
             Err(ChangeError::Store(err)) => {
@@ -82,6 +89,7 @@ impl Notify {
             Ok(outcome) => outcome,
             Err(_) => Err(MailError::Unknown("the mailer took too long".into())),
         };
+        Span::current().record("outcome", outcome.as_ref().map_or_else(became, |_| "sent"));
         match &outcome {
             Ok(_) => info!(job.id = %job.id, "sent the mail of job {}", job.id),
             Err(err) => {
@@ -115,6 +123,27 @@ impl Notify {
             Ok(_) => Settlement::Ack,
             Err(_) => Settlement::Retry { after: self.policy.backoff.first },
         }
+    }
+}
+
+/// A mail, for the log and for whoever records traces.
+fn span(job: &Job, Place { here, parent }: &Place) -> Span {
+    info_span!(
+        "mail",
+        trace_id = %here.trace,
+        span_id = %here.span,
+        parent_id = parent.map(field::display),
+        job.id = %job.id,
+        outcome = Empty,
+    )
+}
+
+/// A word for what became of a mail that was not taken.
+fn became(err: &MailError) -> &'static str {
+    match err {
+        MailError::Refused { .. } => "refused",
+        MailError::Unknown(_) => "unknown",
+        MailError::Deferred { .. } | MailError::Internal(_) => "deferred",
     }
 }
 

@@ -21,6 +21,7 @@ use crate::job::{ChangeError, Job, JobError, JobId, JobStore, NotPossible, Polic
 use crate::queue::Queue;
 use crate::quota::{DAY, Exceeded, Quota};
 use crate::retry::{BoxError, Retryable};
+use crate::trace::TraceContext;
 use crate::transcode::{Options, Problem};
 
 mod peek;
@@ -66,6 +67,8 @@ pub struct Incoming<'a> {
     pub options: Options,
     /// What its sender calls this request, if it is to be carried out once however often it is sent.
     pub key: Option<IdempotencyKey>,
+    /// The request that brings it.
+    pub trace: Option<TraceContext>,
     /// Its bytes.
     pub body: ByteStream<'a>,
 }
@@ -77,9 +80,9 @@ impl Upload {
     /// # Errors
     /// One of [`UploadError`]; then nothing is left behind, at the latest after the relay has come by.
     pub async fn upload(&self, incoming: Incoming<'_>) -> Result<Job, UploadError> {
-        let Incoming { owner, email, filename, content_type, options, key, body } = incoming;
+        let Incoming { owner, email, filename, content_type, options, key, trace, body } = incoming;
         let now = self.clock.now();
-        let mut job = Job::new(owner, email, filename, options, now, &self.policy);
+        let mut job = Job { trace, ..Job::new(owner, email, filename, options, now, &self.policy) };
         if let Some(key) = &key {
             if let Some(earlier) = self.earlier(key, owner, now).await? {
                 return Ok(earlier);

@@ -49,8 +49,13 @@ const PATIENCE: Duration = Duration::from_secs(7);
 const MAX_ANSWER: usize = 64 * 1024;
 
 /// What the auth service is told of a request's headers, and what the client is told of the answer's.
-static ASKED: [HeaderName; 4] =
-    [header::AUTHORIZATION, header::ACCEPT, header::CONTENT_TYPE, HeaderName::from_static("x-request-id")];
+static ASKED: [HeaderName; 5] = [
+    header::AUTHORIZATION,
+    header::ACCEPT,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("traceparent"),
+];
 static ANSWERED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::CACHE_CONTROL,

@@ -1,7 +1,8 @@
 //! The edge: what every answer has, whatever made it.
 //!
 //! An `X-Request-Id`, `X-Content-Type-Options: nosniff`, and, if it is an error, a body that says so in the words the
-//! client can read. Errors are logged here and nowhere else.
+//! client can read. Errors are logged here and nowhere else. Each request gets its [`Place`] in a trace here: in the one
+//! that its header `traceparent` names, or in a new one. Of a stranger's header nothing but the two ids is believed.
 
 use std::any::Any;
 use std::error::Error;
@@ -14,14 +15,17 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use microserve_core::job::JobId;
+use microserve_core::trace::{Place, TraceContext};
 use ring::rand::{SecureRandom, SystemRandom};
 use tower_http::catch_panic::CatchPanicLayer;
-use tracing::field::Empty;
-use tracing::{Instrument, error, info_span, warn};
+use tracing::field::{self, Empty};
+use tracing::{Instrument, Span, error, info_span, warn};
 
 use crate::problem::Problem;
 
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context.
+pub(crate) static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Puts the edge around a router's routes, its unknown paths included.
 pub(crate) fn with_edge(router: Router) -> Router {
@@ -42,13 +46,16 @@ async fn dress(mut request: Request, next: Next) -> Response {
         // Whoever passes the request on passes its id on.
         request.headers_mut().insert(X_REQUEST_ID.clone(), id);
     }
-    let as_text = wants_text(request.headers());
-    let span = info_span!("request", request.id = id, http.method = %request.method(), http.route = route(&request), job.id = Empty);
-    if let Some(job) = job(&request) {
-        span.record("job.id", tracing::field::display(job));
+    let place = Place::of(caller(request.headers()));
+    if let Ok(here) = HeaderValue::try_from(place.here.to_string()) {
+        request.headers_mut().insert(TRACEPARENT.clone(), here);
     }
+    request.extensions_mut().insert(place.here);
+    let as_text = wants_text(request.headers());
+    let span = span(&request, &id, &place);
 
     let mut response = next.run(request).instrument(span.clone()).await;
+    span.record("http.status", response.status().as_u16());
     let silent = !response.headers().contains_key(header::CONTENT_TYPE);
     let told = response.extensions_mut().remove::<Problem>();
     let problem = told.or_else(|| Problem::of_status(response.status()).filter(|_| silent));
@@ -97,6 +104,28 @@ fn job(request: &Request) -> Option<JobId> {
     request.uri().path().split('/').find_map(|part| part.parse().ok()).filter(|_| is_named)
 }
 
+/// A request, for the log and for whoever records traces.
+fn span(request: &Request, id: &str, Place { here, parent }: &Place) -> Span {
+    info_span!(
+        "request",
+        request.id = id,
+        trace_id = %here.trace,
+        span_id = %here.span,
+        parent_id = parent.map(field::display),
+        http.method = %request.method(),
+        http.route = route(request),
+        http.status = Empty,
+        job.id = job(request).map(field::display),
+    )
+}
+
+/// The span of whoever sends the request, if it says so well-formed and once.
+fn caller(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut told = headers.get_all(&TRACEPARENT).iter();
+    let (only, None) = (told.next()?, told.next()) else { return None };
+    only.to_str().ok()?.parse().ok()
+}
+
 /// The client's id when it is well-formed: 1 to 64 characters that are safe in a log. Else one of 96 random bits.
 fn request_id(headers: &HeaderMap) -> String {
     let theirs = headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
@@ -134,6 +163,20 @@ pub(crate) fn mount(parts: &Parts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_caller_is_believed_if_it_names_one_span() {
+        let (one, other) = (TraceContext::begin(), TraceContext::begin());
+        let headers = |values: &[String]| -> HeaderMap {
+            values.iter().map(|value| (TRACEPARENT.clone(), HeaderValue::try_from(value).unwrap())).collect()
+        };
+        assert_eq!(caller(&headers(&[one.to_string()])), Some(one));
+        for told in [vec![], vec![String::new()], vec![one.to_string(), other.to_string()], vec![one.to_string(); 2]] {
+            assert_eq!(caller(&headers(&told)), None, "{told:?}");
+        }
+        let opaque = HeaderMap::from_iter([(TRACEPARENT.clone(), HeaderValue::from_bytes(b"00-\xff").unwrap())]);
+        assert_eq!(caller(&opaque), None);
+    }
 
     #[test]
     fn text_is_sent_to_those_who_ask_for_it() {

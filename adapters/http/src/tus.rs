@@ -10,13 +10,14 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use microserve_core::blob::ByteStream;
 use microserve_core::job::{Job, Parts};
+use microserve_core::trace::TraceContext;
 use microserve_core::upload::{Beginning, UploadError};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -92,7 +93,7 @@ pub(crate) async fn create(
     let (parts, body) = request.into_parts();
     let mount = edge::mount(&parts);
     let brings_bytes = is_part(&parts.headers);
-    let job = gateway.upload.begin(beginning(&parts.headers, caller)?).await?;
+    let job = gateway.upload.begin(beginning(&parts, caller)?).await?;
     let job = if brings_bytes { receive(gateway, parts.headers, body, job).await? } else { job };
     let mut response = stands(StatusCode::CREATED, &job);
     if let Ok(location) = HeaderValue::try_from(format!("{mount}/files/{}", job.id)) {
@@ -189,7 +190,8 @@ async fn owned(gateway: &Gateway, caller: &Caller, id: Id) -> Result<Job, Proble
     if is_upload { Ok(job) } else { Err(Problem::not_found()) }
 }
 
-fn beginning(headers: &HeaderMap, caller: Caller) -> Result<Beginning, Problem> {
+fn beginning(request: &request::Parts, caller: Caller) -> Result<Beginning, Problem> {
+    let headers = &request.headers;
     let length = number(headers, &UPLOAD_LENGTH)?;
     let is_deferred = headers.get(&UPLOAD_DEFER_LENGTH).map(HeaderValue::as_bytes);
     match (length, is_deferred) {
@@ -199,7 +201,8 @@ fn beginning(headers: &HeaderMap, caller: Caller) -> Result<Beginning, Problem> 
     let metadata = metadata::read(headers)?;
     let parts = Parts { length, content_type: metadata.content_type, metadata: metadata.raw, stored: Vec::new() };
     let options = metadata.asked.finish(Some(stem(&metadata.filename)))?;
-    Ok(Beginning { owner: caller.id, email: caller.email, filename: metadata.filename, options, parts })
+    let trace = request.extensions.get::<TraceContext>().copied();
+    Ok(Beginning { owner: caller.id, email: caller.email, filename: metadata.filename, options, parts, trace })
 }
 
 /// Takes bytes in, in a task of its own: what has come is kept even if nobody waits for the answer any more.

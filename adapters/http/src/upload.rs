@@ -16,6 +16,7 @@ use microserve_core::api_key::Scope;
 use microserve_core::blob::Fid;
 use microserve_core::idempotency::IdempotencyKey;
 use microserve_core::job::{Job, JobId, Status};
+use microserve_core::trace::TraceContext;
 use microserve_core::transcode::Asked;
 use microserve_core::upload::{Incoming, UploadError};
 use schemars::JsonSchema;
@@ -100,7 +101,8 @@ async fn receive(
     let options = asked.finish(Some(stem(&filename)))?;
     let key = key.map(|key| IdempotencyKey::new(key, idempotency::digest(parts, &filename, &options)));
     let (owner, email) = (caller.id, caller.email);
-    let incoming = Incoming { owner, email, options, filename, content_type, key, body };
+    let trace = parts.extensions.get::<TraceContext>().copied();
+    let incoming = Incoming { owner, email, options, filename, content_type, key, trace, body };
     let outcome = gateway.upload.upload(incoming).await;
     outcome.map_err(|err| match (err, fault.get()) {
         (UploadError::Body(_), Some(problem)) => problem.clone(),

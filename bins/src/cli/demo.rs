@@ -34,7 +34,7 @@ pub(crate) const UPLOAD: &str =
 pub(crate) const DOWNLOAD: &str = r#"curl -X GET -H "Authorization: Bearer $TOKEN" --output mp3_download.mp3 "http://mp3converter.com/download?fid=$FID""#;
 
 pub(super) fn run(args: &Demo) -> Outcome {
-    telemetry::start("warn", LogFormat::Auto);
+    telemetry::start_log("warn", LogFormat::Auto);
     let folder = tempfile::Builder::new().prefix("microserve-demo-").tempdir()?;
     let (video, stem) = bring_video(args.video.as_deref(), folder.path())?;
     let runtime = runtime()?;

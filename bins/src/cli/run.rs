@@ -22,7 +22,7 @@ pub(super) fn until_stopped<S>(
     start: impl AsyncFnOnce(&Shutdown) -> Result<S, BoxError>,
     stop: impl AsyncFnOnce(&S, &Shutdown, Duration) -> bool,
 ) -> Outcome {
-    telemetry::start(&process.log, process.log_format);
+    let telemetry = telemetry::start(&process.log, process.log_format);
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let shutdown = Shutdown::new();
@@ -44,6 +44,7 @@ pub(super) fn until_stopped<S>(
     });
     // A transcoder that does not listen would keep the process alive for as long as it likes.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    telemetry.stop();
     outcome
 }
 

@@ -147,7 +147,7 @@ fn serve(process: &Process, start: impl AsyncFnOnce(&Shutdown) -> Result<Service
 
 /// Opening accounts brings their table up to date.
 fn migrate(args: &Migrate) -> Outcome {
-    telemetry::start(&args.log, args.log_format);
+    telemetry::start_log(&args.log, args.log_format);
     runtime()?.block_on(async {
         open::patiently(&Registry::empty().with_accounts().accounts, &args.accounts.url(&args.data)?).await?;
         info!("the accounts' table is up to date");

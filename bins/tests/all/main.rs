@@ -22,3 +22,4 @@ mod page;
 mod quickstart;
 mod rabbitmq;
 mod services;
+mod trace;

@@ -14,6 +14,7 @@ mod peers;
 mod resume;
 mod rolling;
 mod services;
+mod trace;
 mod tus_clients;
 mod tutorial;
 mod verdict;

@@ -152,6 +152,11 @@ impl Service {
         tokio::task::spawn_blocking(move || child.wait().unwrap()).await.unwrap()
     }
 
+    /// What it has logged so far: JSON, since nobody looks at it on a terminal.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// What `/readyz` says; nothing if nobody answers.
     pub async fn readiness(&self) -> Option<Value> {
         let http = crate::common::http().timeout(Duration::from_secs(10)).build().unwrap();
@@ -166,7 +171,7 @@ impl Service {
             if let Some(told) = told.as_ref().filter(|told| told["status"] == status) {
                 return told.clone();
             }
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let log = self.log();
             let last = log.len().saturating_sub(3000);
             assert!(started.elapsed() < patience, "{} is not {status}: {told:?}\n{}", self.exe, &log[last..]);
             tokio::time::sleep(Duration::from_millis(50)).await;

@@ -14,6 +14,7 @@ use crate::job::{
     Status,
 };
 use crate::quota::Usage;
+use crate::trace::TraceContext;
 use crate::transcode::{Channels, Options, Problem, Quality, SourceInfo, TrackChoice, TrackInfo};
 
 fn job() -> Job {
@@ -50,6 +51,7 @@ fn full_job() -> Job {
             ..Options::default()
         },
         request: Some(Sha256([0x7f; 32])),
+        trace: Some(TraceContext { sampled: true, ..TraceContext::begin() }),
         parts: Some(Parts {
             length: Some(5_000_000_000),
             content_type: "video/mp4".into(),

@@ -9,6 +9,7 @@ use crate::clock::later;
 use crate::link::LinkKey;
 use crate::queue::QueueName;
 use crate::quota::DAY;
+use crate::trace::TraceContext;
 use crate::transcode::{Options, Problem, SourceInfo};
 
 impl Job {
@@ -23,6 +24,7 @@ impl Job {
             filename,
             options,
             request: None,
+            trace: None,
             parts: None,
             video: Fid::random(),
             video_size: None,
@@ -60,6 +62,12 @@ impl Job {
             ..job
         };
         job.enter(State::Queued { not_before: now }, now, p)
+    }
+
+    /// The same job in the trace of `cause`, unless it is in one already.
+    #[must_use]
+    pub fn caused_by(self, cause: TraceContext) -> Self {
+        Self { trace: self.trace.or(Some(cause)), ..self }
     }
 
     /// Where it stands, without details.
@@ -300,6 +308,7 @@ impl Job {
         self.email = Email::nobody();
         self.options = Options::default();
         self.last_problem = None;
+        self.trace = None;
         self.parts = None;
         self.link_key = None;
         self.source = self.source.map(|source| SourceInfo { title: None, ..source });

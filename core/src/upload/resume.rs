@@ -14,6 +14,7 @@ use crate::blob::{BlobError, BlobInfo, BlobMeta, ByteStream, Fid};
 use crate::job::{ChangeError, Job, Part, Parts, change};
 use crate::quota::Exceeded;
 use crate::retry::Retryable;
+use crate::trace::TraceContext;
 use crate::transcode::Options;
 
 /// So many parts of about the same size are merged: a sender of small pieces would make the row grow without end.
@@ -31,6 +32,8 @@ pub struct Beginning {
     pub options: Options,
     /// What is known of it so far.
     pub parts: Parts,
+    /// The request that begins it.
+    pub trace: Option<TraceContext>,
 }
 
 impl Upload {
@@ -40,12 +43,13 @@ impl Upload {
     /// [`UploadError::Empty`] and [`UploadError::TooLarge`] of a length that can't be had; [`UploadError::Quota`];
     /// [`UploadError::Unavailable`], [`UploadError::Internal`].
     pub async fn begin(&self, beginning: Beginning) -> Result<Job, UploadError> {
-        let Beginning { owner, email, filename, options, parts } = beginning;
+        let Beginning { owner, email, filename, options, parts, trace } = beginning;
         if let Some(length) = parts.length {
             self.check_length(length)?;
         }
         let now = self.clock.now();
-        let job = Job::new(owner, email, filename, options, now, &self.policy).in_parts(parts, now, &self.policy);
+        let job = Job { trace, ..Job::new(owner, email, filename, options, now, &self.policy) };
+        let job = job.in_parts(parts, now, &self.policy);
         self.jobs.insert(&job).await?;
         match self.left(owner, now).await {
             Ok(_) => Ok(job),

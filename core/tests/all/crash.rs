@@ -328,6 +328,7 @@ impl Process {
                 content_type: "audio/wav".into(),
                 options: Default::default(),
                 key: None,
+                trace: None,
                 body: stream::iter([Ok(wav(1, 4410).into())]).boxed(),
             };
             tokio::select! {

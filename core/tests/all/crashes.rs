@@ -62,6 +62,7 @@ async fn codes(fails: fn() -> TranscodeError) -> Vec<String> {
         content_type: "video/mp4".to_owned(),
         options: Options::default(),
         key: None,
+        trace: None,
         body: Box::pin(stream::iter([Ok("a video".into())])),
     };
     let job = upload.upload(incoming).await.unwrap();

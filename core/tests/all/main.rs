@@ -10,4 +10,5 @@ mod quota;
 mod relay;
 mod resume;
 mod state_machine;
+mod trace;
 mod watch;

@@ -58,6 +58,7 @@ async fn one(upload: &Upload) -> Result<Job, UploadError> {
         content_type: "video/mp4".to_owned(),
         options: Options::default(),
         key: None,
+        trace: None,
         body: Box::pin(stream::iter([Ok("just some words".into())])),
     };
     upload.upload(incoming).await

@@ -62,6 +62,7 @@ impl World {
             filename: "a.mp4".to_owned(),
             options: Options::default(),
             parts: Parts { length: Some(10), ..Parts::default() },
+            trace: None,
         };
         let mut job = self.upload.begin(beginning).await.unwrap();
         for _ in 0..parts {

@@ -17,5 +17,6 @@ mod page;
 mod repeated;
 mod server;
 mod tokens;
+mod trace;
 mod tus;
 mod uploads;
