@@ -28,8 +28,8 @@ use microserve_core::upload::{Preflight, Upload};
 use microserve_core::watch::Watches;
 use microserve_core::worker::{Handler, Worker};
 use microserve_core::{BoxError, Shutdown};
-use microserve_http::{Auth, Gateway, Verifier};
-use tracing::debug;
+use microserve_http::{Auth, Gateway, JwtSecret, Verifier};
+use tracing::{debug, warn};
 
 use crate::config::{Compat, Data, Mailing, Peers};
 use crate::metrics::Metrics;
@@ -75,11 +75,18 @@ impl Roles {
         let accounts = &self.metrics.accounts("auth", accounts);
         let folder = login.keys(data);
         let keys = keys::load_or_make(&folder, &*self.clock);
-        let keys = Arc::new(keys.map_err(|err| format!("can't use the keys in {}: {err}", folder.display()))?);
+        let mut keys = keys.map_err(|err| format!("can't use the keys in {}: {err}", folder.display()))?;
+        let compat = peers.compat == Some(Compat::Tutorial);
+        match login.jwt_secret.as_ref().filter(|_| compat).map(JwtSecret::new) {
+            Some(Ok(secret)) => keys = keys.believing(secret),
+            Some(Err(err)) => warn!("tokens of the tutorial's auth service are not taken: {err}"),
+            None => {}
+        }
+        let keys = Arc::new(keys);
         let (kept, clock, stop) = (Arc::clone(&keys), Arc::clone(&self.clock), self.shutdown.clone());
         self.shutdown.spawn(async move { keys::keep_fresh(&kept, &folder, &*clock, &stop).await });
         let mut passwords = Passwords::new(processors())?;
-        if peers.compat == Some(Compat::Tutorial) {
+        if compat {
             passwords = passwords.with_plain_text();
         }
         let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(accounts), Arc::clone(&self.clock));

@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use microserve_core::{BoxError, Shutdown};
 use microserve_http::{AuthService, Verifier, accounts_elsewhere};
 
-use crate::config::{Auth, Blobs, Converter, Data, Gateway, Jobs, Notifier};
+use crate::config::{Auth, Blobs, Compat, Converter, Data, Gateway, Jobs, Notifier};
 use crate::process::{self, OpsPort, bind, serve};
 use crate::registry::Registry;
 use crate::roles::{Roles, Work};
@@ -66,7 +66,10 @@ impl Service {
         let transcoder = registry.transcoder.open(&config.transcoder.url()?).await?;
         let work = open_work(&config.jobs, &config.blobs, &config.data, registry).await?;
         let roles = Roles::new(config.retention.policy(config.peers), shutdown, &ops.metrics);
-        let verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
+        let mut verifier = Verifier::remote(Arc::clone(&auth), Arc::clone(&roles.clock));
+        if config.peers.compat == Some(Compat::Tutorial) {
+            verifier = verifier.asking_about_tutorial_tokens();
+        }
         let gateway = roles.gateway(&work, &transcoder, verifier, config.intake, config.quotas.quota());
         let (keeper, stopping) = (Arc::clone(&auth), shutdown.clone());
         shutdown.spawn(async move { keeper.keep_fresh(&stopping).await });

@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use jiff::Timestamp;
 use microserve_core::BoxError;
-use microserve_core::account::{AccountId, AuthStore, Email};
+use microserve_core::account::{Account, AccountId, AuthStore, Email};
 use microserve_core::api_key::{self, ApiKeys, Scope, Scopes};
 use microserve_core::clock::{Clock, since};
 use moka::future::Cache;
@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::auth_service::AuthService;
 use crate::basic;
 use crate::gateway::Shared;
+use crate::jwt_secret::{self, Told};
 use crate::problem::Problem;
 use crate::token::{Claims, TokenKeys};
 
@@ -43,6 +44,8 @@ pub struct Verifier {
     clock: Arc<dyn Clock>,
     /// By the SHA-256 of the token or key.
     known: Cache<[u8; 32], Known>,
+    /// Whether the issuer may believe tokens of the tutorial's auth service.
+    tutorial: bool,
 }
 
 /// Who signs tokens, and knows their accounts and the API keys: this process, or another.
@@ -120,8 +123,9 @@ impl Verifier {
     /// Believes tokens that `keys` have signed for accounts in `accounts`, and these accounts' API keys.
     #[must_use]
     pub fn new(keys: Arc<TokenKeys>, accounts: Arc<dyn AuthStore>, clock: Arc<dyn Clock>) -> Self {
-        let api_keys = ApiKeys::new(Arc::clone(&accounts), Arc::clone(&clock));
-        Self::of(Arc::new(OwnKeys { keys, accounts, api_keys }), clock)
+        let (api_keys, tutorial) = (ApiKeys::new(Arc::clone(&accounts), Arc::clone(&clock)), keys.secret().is_some());
+        let issuer = OwnKeys { keys, accounts, api_keys, clock: Arc::clone(&clock) };
+        Self { tutorial, ..Self::of(Arc::new(issuer), clock) }
     }
 
     /// Believes tokens that an auth service has signed, and API keys that it knows.
@@ -132,7 +136,13 @@ impl Verifier {
 
     fn of(issuer: Arc<dyn Issuer>, clock: Arc<dyn Clock>) -> Self {
         let known = Cache::builder().max_capacity(TOKENS).time_to_live(REMEMBERED).build();
-        Self { issuer, clock, known }
+        Self { issuer, clock, known, tutorial: false }
+    }
+
+    /// The same, for a gateway whose auth service believes tokens of the tutorial's: those are asked about like API keys.
+    #[must_use]
+    pub fn asking_about_tutorial_tokens(self) -> Self {
+        Self { tutorial: true, ..self }
     }
 
     /// Whose request it is: that of somebody who has logged in.
@@ -174,7 +184,7 @@ impl Verifier {
 
     /// What is to be known of a token or an API key. What was asked at another time than now could not be asked again.
     async fn ask(&self, credential: &str, now: Timestamp, remembered: Option<&Known>) -> Result<Known, Problem> {
-        if credential.starts_with(api_key::PREFIX) {
+        if credential.starts_with(api_key::PREFIX) || self.tutorial && jwt_secret::is_one(credential) {
             return self.ask_about_key(credential, now, remembered).await;
         }
         let claims = match self.issuer.verify(credential, now).await {
@@ -235,6 +245,22 @@ struct OwnKeys {
     keys: Arc<TokenKeys>,
     accounts: Arc<dyn AuthStore>,
     api_keys: ApiKeys,
+    clock: Arc<dyn Clock>,
+}
+
+impl OwnKeys {
+    /// Who holds a token of the tutorial's, as an API key of every scope. It may be older than the account, which was taken
+    /// over with its table; it is void if the password was changed since.
+    async fn holder_of(&self, told: Told) -> Result<Option<KeyHolder>, BoxError> {
+        let account = self.accounts.find(&told.username).await?;
+        let is_void = |account: &Account| {
+            let changed_at = account.password_changed_at;
+            changed_at > account.created_at && told.iat.saturating_mul(1000) < changed_at.as_millisecond()
+        };
+        let account = account.filter(|account| !account.disabled && !is_void(account));
+        let scope = Scopes::from_iter(Scope::ALL).to_string();
+        Ok(account.map(|account| KeyHolder { sub: account.id, username: account.email, scope, exp: Some(told.exp) }))
+    }
 }
 
 #[async_trait]
@@ -249,6 +275,9 @@ impl Issuer for OwnKeys {
     }
 
     async fn holder(&self, key: &str) -> Result<Option<KeyHolder>, BoxError> {
+        if let Some(told) = self.keys.secret().and_then(|secret| secret.verify(key, self.clock.now())) {
+            return self.holder_of(told).await;
+        }
         let holder = self.api_keys.holder(key).await?;
         Ok(holder.map(|(account, key)| KeyHolder {
             sub: account.id,

@@ -17,7 +17,7 @@
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
 //! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
-//! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `tutorial` (answers for other clients), `serve` with `stream`
+//! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `tutorial` and `jwt_secret` (answers for other clients, and their tokens), `serve` with `stream`
 //! (connections, and their limits).
 //!
 //! The routers work below any prefix: `Router::new().nest("/mp3", gateway(…))`.
@@ -38,6 +38,7 @@ mod gateway;
 mod idempotency;
 mod jobs;
 mod json;
+mod jwt_secret;
 mod links;
 mod login;
 mod me;
@@ -59,6 +60,7 @@ mod upload;
 pub use auth_service::{AuthService, AuthServiceError, accounts_elsewhere};
 pub use bearer::Verifier;
 pub use gateway::{Gateway, gateway};
+pub use jwt_secret::JwtSecret;
 pub use login::{Auth, Registration, auth, auth_of_gateways};
 pub use openapi::document as openapi;
 pub use ops::{Check, Checks, Ops, ops};

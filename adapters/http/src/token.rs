@@ -18,17 +18,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::bearer::Caller;
+use crate::jwt_secret::JwtSecret;
 use crate::problem::Problem;
 use crate::{ed25519, edge};
 
 /// How long a token is good for. A changed password or a disabled account ends it earlier.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer tokens are refused unread (bytes).
-const MAX_BYTES: usize = 4096;
+pub(crate) const MAX_BYTES: usize = 4096;
 /// How long an invitation is good for.
 const INVITED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How far two clocks may be apart (seconds).
-const LEEWAY: i64 = 30;
+pub(crate) const LEEWAY: i64 = 30;
 /// Both `iss` and `aud`: these tokens are for microserve alone.
 const NAME: &str = "microserve";
 /// The type of tokens (RFC 9068 §2.1).
@@ -193,6 +194,8 @@ impl PublicKeys {
 pub struct TokenKeys {
     /// Replaced as a whole when keys rotate.
     pairs: RwLock<Arc<Pairs>>,
+    /// What others have signed tokens with that are believed, too.
+    secret: Option<JwtSecret>,
 }
 
 pub(crate) struct Pairs {
@@ -233,7 +236,18 @@ impl TokenKeys {
     }
 
     fn of(pairs: Pairs) -> Self {
-        Self { pairs: RwLock::new(Arc::new(pairs)) }
+        Self { pairs: RwLock::new(Arc::new(pairs)), secret: None }
+    }
+
+    /// The same keys; tokens that the tutorial's auth service has signed are believed, too.
+    #[must_use]
+    pub fn believing(self, secret: JwtSecret) -> Self {
+        Self { secret: Some(secret), ..self }
+    }
+
+    /// What others have signed tokens with that are believed, too.
+    pub(crate) fn secret(&self) -> Option<&JwtSecret> {
+        self.secret.as_ref()
     }
 
     /// The same keys, of which the one at `index` signs; the last if there are not so many.
@@ -241,7 +255,8 @@ impl TokenKeys {
     pub fn signing_with(self, index: usize) -> Self {
         let Pairs { public, private, signing } = &*self.pairs();
         let signing = index.min(*signing);
-        Self::of(Pairs { public: public.clone(), private: private.clone(), signing })
+        let secret = self.secret.clone();
+        Self { secret, ..Self::of(Pairs { public: public.clone(), private: private.clone(), signing }) }
     }
 
     /// Takes these keys from now on, also for whoever shares this value. Says whether they are others than before.
@@ -352,6 +367,9 @@ pub enum KeyError {
     /// The text is not an Ed25519 private key in PEM.
     #[error("not an Ed25519 private key in PEM (PKCS#8)")]
     NotEd25519,
+    /// A shared secret has less than 32 bytes.
+    #[error("the secret is shorter than 32 bytes: whoever has a token can guess it, and make others")]
+    ShortSecret,
     /// There is not a single key.
     #[error("there is no key to sign tokens with")]
     None,

@@ -34,7 +34,8 @@ pub(crate) struct Client {
     pub(crate) token: Option<SecretString>,
 }
 
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+/// What nobody else is to see.
+pub(super) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text.to_owned()))
 }
 

@@ -12,7 +12,9 @@ use microserve_core::account::Email;
 use microserve_core::job::Policy;
 use microserve_core::quota::Quota;
 use microserve_http::Limits;
+use secrecy::SecretString;
 
+use super::client::secret;
 use super::stores::{Accounts, Blobs, Data, Jobs, Mailer, Stores, Transcoder};
 use super::{Keep, parse_duration, parse_keep, parse_size};
 
@@ -88,6 +90,11 @@ pub struct Login {
     /// `microserve user invite`, or everybody.
     #[arg(long, env = "MICROSERVE_REGISTRATION", default_value = "closed", value_name = "WHO")]
     pub registration: Registration,
+
+    /// With --compat tutorial: the secret, of 32 bytes at least, that the tutorial's auth service has signed tokens with
+    /// (JWT_SECRET there). They are good for uploads, jobs and downloads until they end.
+    #[arg(long, env = "MICROSERVE_JWT_SECRET", hide_env_values = true, value_name = "SECRET", value_parser = secret)]
+    pub jwt_secret: Option<SecretString>,
 }
 
 /// Who may make an account.

@@ -18,6 +18,7 @@ pub(super) fn value(name: &str, variable: impl Fn(&str) -> Option<String>) -> Op
             let (user, password) = (encoded("GMAIL_ADDRESS")?, encoded("GMAIL_PASSWORD")?);
             Some(format!("smtps://{user}:{password}@smtp.gmail.com"))
         }
+        "MICROSERVE_JWT_SECRET" => variable("JWT_SECRET"),
         "MICROSERVE_MAIL_FROM" => variable("GMAIL_ADDRESS"),
         _ => None,
     }
@@ -36,6 +37,7 @@ mod tests {
                 "MYSQL_PASSWORD" => "Auth:123/@",
                 "MYSQL_DB" => "auth",
                 "AUTH_SVC_ADDRESS" => "auth:5000",
+                "JWT_SECRET" => "sarcasm",
                 "GMAIL_ADDRESS" => "me@gmail.com",
                 "GMAIL_PASSWORD" => "app password",
                 _ => return None,
@@ -48,6 +50,7 @@ mod tests {
                 "mysql://auth%5Fuser:Auth%3A123%2F%40@host.minikube.internal:3306/auth?ssl-mode=preferred",
             ),
             ("MICROSERVE_AUTH", "http://auth:5000"),
+            ("MICROSERVE_JWT_SECRET", "sarcasm"),
             ("MICROSERVE_MAILER", "smtps://me%40gmail%2Ecom:app%20password@smtp.gmail.com"),
             ("MICROSERVE_MAIL_FROM", "me@gmail.com"),
         ] {

@@ -9,6 +9,7 @@ mod auth_service;
 mod downloads;
 mod errors;
 mod gateway;
+mod jwt_secret;
 mod links;
 mod live;
 mod openapi;
