@@ -16,7 +16,7 @@
 //! | `GET /openapi.json`, `GET /docs`: all of that described | `openapi` |
 //! | `GET /healthz`, `GET /readyz`, `GET /version` | `ops` |
 //!
-//! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error's
+//! Around them: `edge` (what every answer has: a request id, and errors as problem documents), `problem` (every error, by its
 //! [`Code`], with `remedy`), `token` and `ed25519` (how tokens are made), `bearer` and `basic` (who is calling), `tutorial` and `jwt_secret` (answers for other clients, and their tokens), `serve` with `stream`
 //! (connections, and their limits).
 //!
@@ -28,6 +28,7 @@ mod basic;
 mod bearer;
 mod body;
 mod client_address;
+mod code;
 mod conditional;
 mod download;
 mod ed25519;
@@ -59,12 +60,12 @@ mod upload;
 
 pub use auth_service::{AuthService, AuthServiceError, accounts_elsewhere};
 pub use bearer::Verifier;
+pub use code::Code;
 pub use gateway::{Gateway, gateway};
 pub use jwt_secret::JwtSecret;
 pub use login::{Auth, Registration, auth, auth_of_gateways};
 pub use openapi::document as openapi;
 pub use ops::{Check, Checks, Ops, ops};
-pub use problem::Code;
 pub use serve::{Limits, serve};
 pub use token::{KeyError, TokenKeys};
 pub use tutorial::as_in_the_tutorial;
