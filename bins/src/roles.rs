@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use jiff::Timestamp;
-use microserve_core::account::AuthStore;
+use microserve_core::account::{AuthStore, Email};
 use microserve_core::api_key::ApiKeys;
 use microserve_core::blob::BlobStore;
 use microserve_core::clock::{Clock, SystemClock};
@@ -15,7 +15,7 @@ use microserve_core::convert::Convert;
 use microserve_core::download::Download;
 use microserve_core::expect::Expect;
 use microserve_core::job::{JobStore, Policy};
-use microserve_core::login::Login;
+use microserve_core::login::{Login, Owners};
 use microserve_core::mail::Mailer;
 use microserve_core::notify::Notify;
 use microserve_core::password::Passwords;
@@ -71,6 +71,7 @@ impl Roles {
         login: &config::Login,
         peers: Peers,
         data: &Data,
+        mailing: Option<(&Arc<dyn Mailer>, &Email)>,
     ) -> Result<(Auth, Verifier), BoxError> {
         let accounts = &self.metrics.accounts("auth", accounts);
         let folder = login.keys(data);
@@ -90,8 +91,13 @@ impl Roles {
             passwords = passwords.with_plain_text();
         }
         let verifier = Verifier::new(Arc::clone(&keys), Arc::clone(accounts), Arc::clone(&self.clock));
+        let mut people = Login::new(Arc::clone(accounts), passwords, Arc::clone(&self.clock));
+        if let Some((mailer, from)) = mailing {
+            let mailer = self.metrics.mailer("auth", mailer);
+            people = people.telling(Owners { mailer, from: from.clone(), shutdown: self.shutdown.clone() });
+        }
         let auth = Auth {
-            login: Login::new(Arc::clone(accounts), passwords, Arc::clone(&self.clock)),
+            login: people,
             api_keys: ApiKeys::new(Arc::clone(accounts), Arc::clone(&self.clock)),
             keys,
             verifier: verifier.clone(),

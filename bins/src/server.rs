@@ -88,7 +88,13 @@ impl Server {
         let work = stack.work();
 
         let roles = Roles::new(config.retention.policy(config.peers), shutdown, &ops.metrics);
-        let (auth, verifier) = roles.auth(&stack.accounts, &config.login, config.peers, data)?;
+        let (auth, verifier) = roles.auth(
+            &stack.accounts,
+            &config.login,
+            config.peers,
+            data,
+            Some((&stack.mailer, &config.mailing.mail_from)),
+        )?;
         let gateway = roles.gateway(&work, &stack.transcoder, verifier, config.intake, config.quotas.quota());
         let router = config.peers.answers(gateway.merge(ops.metrics.logins(microserve_http::auth(auth))));
         serve(listener, ops.metrics.requests(router), config.connections.limits(&[]), shutdown);

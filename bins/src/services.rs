@@ -47,7 +47,12 @@ impl Service {
         let ops = OpsPort::start(config.process.ops_listen, shutdown).await?;
         let accounts = late::accounts(registry, config.accounts.url(&config.data)?, shutdown).await?;
         let roles = Roles::new(config.peers.policy(), shutdown, &ops.metrics);
-        let (auth, _) = roles.auth(&accounts, &config.login, config.peers, &config.data)?;
+        let mailer = match &config.owners.mailer {
+            Some(url) => Some(registry.mailer.open(url).await?),
+            None => None,
+        };
+        let mailing = mailer.as_ref().map(|mailer| (mailer, &config.owners.mail_from));
+        let (auth, _) = roles.auth(&accounts, &config.login, config.peers, &config.data, mailing)?;
         let listener = bind(config.listen).await?;
         let address = listener.local_addr()?;
         let router = ops.metrics.logins(microserve_http::auth_of_gateways(auth));

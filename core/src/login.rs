@@ -5,14 +5,20 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
 use crate::account::{Account, AccountId, AuthError, AuthStore, Email, Tally, TallyName};
-use crate::clock::Clock;
+use crate::clock::{Clock, since};
+use crate::mail::{Mail, Mailer};
 use crate::password::{PasswordError, Passwords, Verdict};
 use crate::retry::{BoxError, Retryable};
-use crate::throttle::{Attempt, Refused, Throttle};
+use crate::shutdown::Shutdown;
+use crate::throttle::{Attempt, Refused, Throttle, WINDOW};
+
+/// A mailer that takes longer is given up.
+const MAIL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lets people in.
 #[derive(Clone)]
@@ -21,6 +27,18 @@ pub struct Login {
     passwords: Passwords,
     clock: Arc<dyn Clock>,
     throttle: Throttle,
+    owners: Option<Owners>,
+}
+
+/// How owners of accounts hear of what others do with their addresses.
+#[derive(Clone)]
+pub struct Owners {
+    /// Takes the mails.
+    pub mailer: Arc<dyn Mailer>,
+    /// Whom the mails come from.
+    pub from: Email,
+    /// Sending is a task of it.
+    pub shutdown: Shutdown,
 }
 
 impl Login {
@@ -28,7 +46,14 @@ impl Login {
     #[must_use]
     pub fn new(accounts: Arc<dyn AuthStore>, passwords: Passwords, clock: Arc<dyn Clock>) -> Self {
         let throttle = Throttle::new(Arc::clone(&accounts));
-        Self { accounts, passwords, clock, throttle }
+        Self { accounts, passwords, clock, throttle, owners: None }
+    }
+
+    /// The same; whoever has an account hears by mail when somebody asks for another of the same address, once in a
+    /// quarter of an hour.
+    #[must_use]
+    pub fn telling(self, owners: Owners) -> Self {
+        Self { owners: Some(owners), ..self }
     }
 
     /// Checks a name and password that came from an address. Unknown names, wrong passwords and disabled accounts give the
@@ -106,10 +131,26 @@ impl Login {
                 let earlier = self.accounts.tally(&taken).await?;
                 self.accounts.swap_tally(&taken, earlier, Some(Tally { count: 1, at: now })).await?;
                 info!(target: "audit", "refused to register an address again");
+                if earlier.is_none_or(|earlier| since(now, earlier.at) >= WINDOW) {
+                    self.tell_owner(account.email, now);
+                }
             }
             Err(err) => return Err(err.into()),
         }
         Ok(())
+    }
+
+    /// In a task: whoever asked learns nothing by the time that it takes.
+    fn tell_owner(&self, email: Email, now: Timestamp) {
+        let Some(Owners { mailer, from, shutdown }) = self.owners.clone() else { return };
+        shutdown.spawn(async move {
+            let told = tokio::time::timeout(MAIL_PATIENCE, mailer.send(&asked_again(email, from, now))).await;
+            match told {
+                Ok(Ok(_)) => {}
+                Ok(Err(err)) => warn!(error = &err as &dyn std::error::Error, "could not tell an account's owner"),
+                Err(_) => warn!("could not tell an account's owner: the mailer took too long"),
+            }
+        });
     }
 
     /// Changes the password of an account whose owner knows the present one. Tokens from before are void then.
@@ -128,6 +169,23 @@ impl Login {
         self.accounts.set_password(account.id, &hash, self.clock.now()).await?;
         info!(target: "audit", { account.id = %account.id }, "changed the password");
         Ok(())
+    }
+}
+
+/// The mail to somebody who has an account.
+fn asked_again(to: Email, from: Email, date: Timestamp) -> Mail {
+    let happened =
+        "Somebody asked for an account with your e-mail address, which has one already. Nothing has changed.";
+    let advice = "If it was you: log in with the password that you have, or have whoever runs the server set another. \
+                  If not, there is nothing to do.";
+    Mail {
+        message_id: format!("registered.{}", AccountId::random()),
+        from,
+        to,
+        date,
+        subject: "You have an account already".to_owned(),
+        text: format!("{happened}\n\n{advice}\n"),
+        html: format!("<p>{happened}</p>\n<p>{advice}</p>\n"),
     }
 }
 

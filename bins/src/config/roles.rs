@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use microserve_core::Backoff;
 use microserve_core::account::Email;
 use microserve_core::job::Policy;
+use microserve_core::open::SecretUrl;
 use microserve_core::quota::Quota;
 use microserve_http::Limits;
 use secrecy::SecretString;
@@ -255,6 +256,19 @@ pub struct Serve {
     pub process: Process,
 }
 
+/// How owners of accounts hear of what others do with their addresses.
+#[derive(Args, Clone, Debug)]
+pub struct Owners {
+    /// What takes mails to those who have an account already when somebody asks for another: smtp://USER:PASSWORD@HOST,
+    /// smtps://…, or file:///folder [default: they are not told].
+    #[arg(long, env = "MICROSERVE_MAILER", value_name = "URL", hide_env_values = true)]
+    pub mailer: Option<SecretUrl>,
+
+    /// Whom these mails come from.
+    #[arg(long, env = "MICROSERVE_MAIL_FROM", default_value = "microserve@localhost", value_name = "EMAIL")]
+    pub mail_from: Email,
+}
+
 /// How `microserve-auth serve` serves.
 #[derive(Args, Clone, Debug)]
 #[allow(missing_docs, reason = "a comment on a flattened field would replace the heading of the help")]
@@ -272,6 +286,8 @@ pub struct Auth {
     pub connections: Connections,
     #[command(flatten)]
     pub login: Login,
+    #[command(flatten)]
+    pub owners: Owners,
     #[command(flatten)]
     pub peers: Peers,
     #[command(flatten)]

@@ -2,12 +2,18 @@
 //! up more than the quota.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use microserve_core::Shutdown;
 use microserve_core::account::AuthStore;
 use microserve_core::job::{JobStore, ListQuery};
+use microserve_core::login::Owners;
+use microserve_core::memory::MemoryMailer;
 use microserve_core::quota::Quota;
-use microserve_http::{AuthService, Registration, Verifier, accounts_elsewhere};
+use microserve_http::{Auth, AuthService, Registration, Verifier, accounts_elsewhere};
 use serde_json::{Value, json};
 
 use crate::common::{Answer, LIMIT, PASSWORD, World, answer, file, login, request, upload, wav};
@@ -264,4 +270,25 @@ async fn a_gateway_elsewhere_does_all_of_it_through_the_auth_service() {
     let account = request("DELETE", "/account", &token).body(Body::empty()).unwrap();
     answer(&gateway, account).await.expect(404, "not_found");
     world.shutdown.drain(std::time::Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn who_has_an_account_hears_that_somebody_asked_for_another() {
+    let world = World::new().await;
+    let (mailer, shutdown) = (Arc::new(MemoryMailer::default()), Shutdown::new());
+    let verifier = Verifier::new(world.keys.clone(), world.accounts.clone(), world.clock.clone());
+    let owners =
+        Owners { mailer: mailer.clone(), from: "mp3@example.com".parse().unwrap(), shutdown: shutdown.clone() };
+    let auth = world.auth(Registration::Open, &verifier);
+    let app = microserve_http::auth(Auth { login: auth.login.clone().telling(owners), ..auth });
+    let newcomer = |email: &str| body("POST", "/register", &json!({"email": email, "password": PASSWORD}));
+    for email in ["bea@example.com", "Anna@example.com", "anna@example.com"] {
+        let answer = answer(&app, newcomer(email)).await;
+        assert_eq!((answer.status, answer.body.len()), (StatusCode::CREATED, 0), "{email}");
+    }
+    assert!(shutdown.drain(Duration::from_secs(5)).await);
+    let mails = mailer.mails();
+    assert_eq!(mails.len(), 1, "once, and nobody but her: {mails:?}");
+    assert_eq!(mails[0].to.canonical(), "anna@example.com");
+    assert!(mails[0].text.contains("which has one already"), "{}", mails[0].text);
 }
