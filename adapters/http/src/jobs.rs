@@ -18,6 +18,7 @@ use microserve_core::transcode::{Problem as Why, SourceInfo};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::info;
 
 use crate::bearer::{Caller, Manager, Reader};
 use crate::conditional::Validators;
@@ -156,6 +157,7 @@ pub(crate) async fn remove(
     });
     let job = changed.await?;
     if job.status() == Status::Deleted {
+        info!(target: "audit", { job.id = %job.id, account.id = %caller.id }, "deleted");
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let (parts, _) = request.into_parts();

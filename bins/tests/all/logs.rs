@@ -44,7 +44,10 @@ async fn each_line_is_json_with_its_request_and_nobodys_secrets() {
     let answer = upload.header("x-request-id", "mine-1").send().await.unwrap();
     assert_eq!(answer.status(), 202);
     let job = answer.json::<Value>().await.unwrap()["job_id"].as_str().unwrap().to_owned();
-    client.until_final(&job, Duration::from_secs(60)).await;
+    let done = client.until_final(&job, Duration::from_secs(60)).await;
+    client.download(done["mp3_fid"].as_str().unwrap(), &folder.path().join("a.mp3")).await;
+    let delete = client.http.delete(format!("{}/jobs/{job}", client.url)).bearer_auth(&client.token);
+    assert_eq!(delete.send().await.unwrap().status(), 204);
 
     // Without a place for videos an upload fails, and that is logged.
     std::fs::rename(data.join("blobs"), folder.path().join("away")).unwrap();
@@ -63,6 +66,10 @@ async fn each_line_is_json_with_its_request_and_nobodys_secrets() {
     let failed = of("mine-2").into_iter().find(|line| line["code"].is_string()).unwrap_or_else(|| panic!("{text}"));
     assert_eq!(failed["span"]["http.route"], "/upload/{name}");
     assert!(lines.iter().any(|line| line["message"] == format!("converted job {job}").as_str()), "{text}");
+    let audited = |message: &str| lines.iter().any(|line| line["target"] == "audit" && line["message"] == message);
+    for message in ["logged in", "refused a login", "downloaded", "deleted"] {
+        assert!(audited(message), "{message}:\n{text}");
+    }
     let secrets = [email, "bertha", &password, "hunter2", &client.token, "unlikely", "FORGED", "\u{1b}"];
     for secret in secrets {
         assert!(!text.contains(secret), "{secret:?} is in the log:\n{text}");

@@ -6,7 +6,7 @@ use crate::common;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -198,6 +198,75 @@ async fn a_new_key_is_looked_for_and_strangers_make_nobody_look_often() {
         answer(&gateway, list(&stranger)).await.expect(401, "invalid_token");
     }
     assert_eq!(service.asked(), 0, "it was asked for its keys a moment ago");
+}
+
+/// Keys change while people work: a new one is told to the gateways, signs when all of them know it, and the old one goes
+/// when its last token has ended. Nobody is refused at any moment.
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::disallowed_methods, reason = "people come and go as tasks")]
+async fn keys_rotate_under_load_and_nobody_is_refused() {
+    let world = World::new().await;
+    let [old, new] = [world.keys.to_pem(), TokenKeys::generate().unwrap().to_pem()];
+    let keys = Arc::new(TokenKeys::from_pems([old.as_str()]).unwrap());
+    let verifier = Verifier::new(keys.clone(), world.accounts.clone(), world.clock.clone());
+    let auth = world.auth(Registration::Closed, &verifier);
+    let service = Service::start(microserve_http::auth(Auth { keys: keys.clone(), ..auth })).await;
+    let known = [(); 2].map(|()| Arc::new(AuthService::new(&format!("http://{}", service.address)).unwrap()));
+    let gateways = known.clone().map(|auth| {
+        let verifier = Verifier::remote(auth.clone(), world.clock.clone());
+        world.gateway(verifier).merge(accounts_elsewhere(auth))
+    });
+    let (is_over, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let people = (0..6).map(|n| {
+        let (gateways, is_over, calls) = (gateways.clone(), is_over.clone(), calls.clone());
+        tokio::spawn(async move {
+            for turn in n.. {
+                let logged_in = answer(&gateways[turn % 2], login("anna@example.com", PASSWORD)).await;
+                assert_eq!(logged_in.status, StatusCode::OK, "{:?}", logged_in.body);
+                let token = logged_in.json()["token"].as_str().unwrap().to_owned();
+                for gateway in gateways.iter().cycle().take(20) {
+                    let jobs = answer(gateway, request("GET", "/jobs", &token).body(Body::empty()).unwrap()).await;
+                    assert_eq!(jobs.status, StatusCode::OK, "{:?}", jobs.body);
+                    calls.fetch_add(1, Ordering::Relaxed);
+                }
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        })
+    });
+    let people: Vec<_> = people.collect();
+    let a_while = async |calls: &AtomicUsize| {
+        let before = calls.load(Ordering::Relaxed);
+        while calls.load(Ordering::Relaxed) < before + 500 {
+            assert!(people.iter().all(|person| !person.is_finished()), "somebody was refused");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let both = || TokenKeys::from_pems([old.as_str(), new.as_str()]).unwrap();
+    a_while(&calls).await;
+    assert!(keys.replace(&both().signing_with(0)));
+    a_while(&calls).await;
+    for auth in &known {
+        auth.ping().await.unwrap();
+    }
+    assert!(keys.replace(&both()), "the new one signs");
+    a_while(&calls).await;
+    is_over.store(true, Ordering::Relaxed);
+    for person in people {
+        person.await.unwrap();
+    }
+    // Tokens of the old key are good as long as it is there, and no longer.
+    let verifier = Verifier::remote(known[0].clone(), world.clock.clone());
+    let fresh = world.gateway(verifier);
+    let token = world.token("anna@example.com").await;
+    let list = || request("GET", "/jobs", &token).body(Body::empty()).unwrap();
+    assert_eq!(answer(&fresh, list()).await.status, StatusCode::OK);
+    assert!(keys.replace(&TokenKeys::from_pems([new.as_str()]).unwrap()));
+    known[0].ping().await.unwrap();
+    let fresh = world.gateway(Verifier::remote(known[0].clone(), world.clock.clone()));
+    answer(&fresh, list()).await.expect(401, "invalid_token");
+    service.stop().await;
 }
 
 #[tokio::test]
