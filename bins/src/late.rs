@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_core::open::SecretUrl;
+use microserve_core::pool::PoolState;
 use microserve_core::{BoxError, Retryable, Shutdown};
 use tracing::{info, warn};
 
@@ -122,6 +123,10 @@ impl AuthStore for LateAccounts {
 
     async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
         self.store()?.forget_tallies(before).await
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        self.store().ok()?.pool()
     }
 
     async fn ping(&self) -> Result<(), AuthError> {

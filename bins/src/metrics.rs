@@ -25,6 +25,7 @@ use prometheus_client::registry::Registry;
 use crate::roles::Work;
 
 mod http;
+mod pools;
 mod ports;
 mod queue;
 mod stores;
@@ -32,6 +33,7 @@ mod waiting;
 mod work;
 
 use http::Http;
+use pools::Pools;
 use ports::{Calls, Measured, Ports};
 use waiting::Waiting;
 
@@ -52,6 +54,7 @@ struct Inner {
     registry: Registry,
     http: Http,
     ports: Ports,
+    pools: Pools,
     memory: Single<Gauge>,
     waiting: Waiting,
     /// Where the jobs are that may wait, as soon as it is known.
@@ -70,7 +73,8 @@ impl Metrics {
         let ours = registry.sub_registry_with_prefix("microserve");
         ours.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let (http, ports, waiting) = (Http::new(ours), Ports::new(ours), Waiting::new(ours));
-        Self(Arc::new(Inner { registry, http, ports, memory, waiting, jobs: OnceLock::new() }))
+        let pools = Pools::new(ours);
+        Self(Arc::new(Inner { registry, http, ports, pools, memory, waiting, jobs: OnceLock::new() }))
     }
 
     /// Counts the requests to a router.
@@ -85,11 +89,15 @@ impl Metrics {
 
     /// The accounts, as a role uses them.
     pub(crate) fn accounts(&self, role: &'static str, accounts: &Arc<dyn AuthStore>) -> Arc<dyn AuthStore> {
+        let watched = Arc::clone(accounts);
+        self.0.pools.watch("accounts", move || watched.pool());
         self.measured(role, "accounts", accounts)
     }
 
     /// Jobs, blobs and messages, as a role uses them.
     pub(crate) fn work(&self, role: &'static str, work: &Work) -> Work {
+        let watched = Arc::clone(&work.jobs);
+        self.0.pools.watch("jobs", move || watched.pool());
         Work {
             jobs: self.measured(role, "jobs", &work.jobs),
             videos: self.measured(role, "videos", &work.videos),
@@ -129,6 +137,7 @@ impl Metrics {
             Some(bytes) => _ = self.0.memory.get_or_create(&[]).set(bytes),
             None => self.0.memory.clear(),
         }
+        self.0.pools.refresh();
         if let Some((jobs, clock)) = self.0.jobs.get() {
             self.0.waiting.refresh(&**jobs, &**clock).await;
         }

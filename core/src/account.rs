@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use crate::id::id;
+use crate::pool::PoolState;
 use crate::retry::{BoxError, Retryable};
 
 id!(
@@ -129,6 +130,11 @@ pub trait AuthStore: Send + Sync {
     /// # Errors
     /// [`AuthError::Unavailable`], [`AuthError::Internal`].
     async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError>;
+
+    /// The connections that it keeps to its server. None by default: it keeps none, or does not tell.
+    fn pool(&self) -> Option<PoolState> {
+        None
+    }
 
     /// Whether the store can be used right now. (Check: `ping_succeeds`.)
     ///

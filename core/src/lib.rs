@@ -123,6 +123,7 @@ pub mod memory;
 pub mod notify;
 pub mod open;
 pub mod password;
+pub mod pool;
 pub mod queue;
 pub mod quota;
 pub mod relay;

@@ -5,6 +5,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use microserve_core::account::AccountId;
 use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, Status};
+use microserve_core::pool::PoolState;
 use microserve_core::quota::Usage;
 use mongodb::Collection;
 use mongodb::bson::oid::ObjectId;
@@ -14,6 +15,7 @@ use tracing::error;
 
 use crate::error::{Failure, PATIENCE, within};
 use crate::mongo::{Mongo, make_index};
+use crate::pool::Pool;
 
 /// Jobs in the collection `jobs` of the database `microserve`.
 ///
@@ -26,6 +28,7 @@ use crate::mongo::{Mongo, make_index};
 #[derive(Clone)]
 pub struct MongoJobs {
     jobs: Collection<Document>,
+    pool: Pool,
 }
 
 impl MongoJobs {
@@ -35,7 +38,7 @@ impl MongoJobs {
         make_index(&jobs, doc! { "created_at": -1, "_id": -1, "status": 1 }, false).await?;
         make_index(&jobs, doc! { "due_at": 1, "_id": 1 }, false).await?;
         make_index(&jobs, doc! { "status": 1, "created_at": -1, "_id": -1 }, false).await?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, pool: mongo.pool.clone() })
     }
 
     /// The first documents of a query, in its order.
@@ -103,6 +106,10 @@ impl JobStore for MongoJobs {
 
     async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
         Ok(within(PATIENCE, self.jobs.count_documents(waiting(moment))).await?)
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        Some(self.pool.state())
     }
 
     async fn ping(&self) -> Result<(), JobError> {

@@ -54,6 +54,7 @@ mod file;
 mod inspect;
 mod jobs;
 mod mongo;
+mod pool;
 mod read;
 mod settings;
 mod write;

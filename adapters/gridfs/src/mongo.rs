@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::blobs::GridFsBlobs;
 use crate::error::{Failure, OpenError, PATIENCE, within};
 use crate::jobs::MongoJobs;
+use crate::pool::Pool;
 use crate::settings;
 
 /// So many chunks are on their way to the servers at the same time, whoever uploads them.
@@ -24,6 +25,7 @@ const READ_AHEAD: usize = 32;
 pub struct Mongo {
     client: Client,
     prefix: String,
+    pub(crate) pool: Pool,
     pub(crate) writing: Arc<Semaphore>,
     pub(crate) read_ahead: Arc<Semaphore>,
 }
@@ -36,11 +38,13 @@ impl Mongo {
     /// [`OpenError::Unavailable`] when the servers can't be reached, [`OpenError::Misused`] when the URL or the password
     /// is wrong.
     pub async fn open(url: &SecretUrl) -> Result<Self, OpenError> {
-        let settings = settings::parse(url).await?;
+        let mut settings = settings::parse(url).await?;
+        let pool = Pool::watching(&mut settings.options);
         let client = Client::with_options(settings.options).map_err(Failure::from)?;
         let mongo = Self {
             client,
             prefix: settings.prefix,
+            pool,
             writing: Arc::new(Semaphore::new(WRITING)),
             read_ahead: Arc::new(Semaphore::new(READ_AHEAD)),
         };

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_core::open::SecretUrl;
+use microserve_core::pool::PoolState;
 
 use crate::connections::Connections;
 use crate::{connections, migrate, settings};
@@ -194,6 +195,10 @@ impl AuthStore for MySqlAccounts {
     async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
         self.connections.execute(sqlx::query(FORGET_TALLIES).bind(before.as_millisecond())).await?;
         Ok(())
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        Some(self.connections.state())
     }
 
     async fn ping(&self) -> Result<(), AuthError> {

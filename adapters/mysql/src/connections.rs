@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use microserve_core::pool::PoolState;
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlRow};
 use sqlx::pool::PoolConnection;
 use sqlx::query::{Query, QueryAs};
@@ -60,6 +61,11 @@ impl Connections {
     {
         let rows = async { Ok(query.fetch_all(&mut *self.lend().await?).await?) };
         timeout(PATIENCE, rows).await.unwrap_or(Err(Failure::slow(PATIENCE)))
+    }
+
+    pub(crate) fn state(&self) -> PoolState {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolState { open: self.pool.size(), idle, most: MOST }
     }
 
     async fn lend(&self) -> Result<PoolConnection<MySql>, Failure> {

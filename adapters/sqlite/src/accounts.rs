@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, PasswordHash, Tally, TallyName};
 use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
+use microserve_core::pool::PoolState;
 
 use crate::error::Failure;
 use crate::{Rings, Sqlite, rows};
@@ -175,6 +176,10 @@ impl AuthStore for SqliteAccounts {
     async fn forget_tallies(&self, before: Timestamp) -> Result<(), AuthError> {
         self.change(FORGET_TALLIES, move |q| q.bind(before.as_millisecond())).await?;
         Ok(())
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        Some(self.file.pool())
     }
 
     async fn ping(&self) -> Result<(), AuthError> {

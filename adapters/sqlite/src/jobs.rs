@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use microserve_core::account::AccountId;
 use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery, Status};
+use microserve_core::pool::PoolState;
 use microserve_core::quota::Usage;
 use tracing::error;
 
@@ -134,6 +135,10 @@ impl JobStore for SqliteJobs {
     async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
         let count = sqlx::query_scalar(QUEUED_BEFORE).bind(moment.as_millisecond()).fetch_one(&self.file.readers);
         Ok(count.await.map_err(Failure::from)?)
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        Some(self.file.pool())
     }
 
     async fn ping(&self) -> Result<(), JobError> {

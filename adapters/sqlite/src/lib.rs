@@ -30,6 +30,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use microserve_core::pool::PoolState;
 use microserve_core::{Clock, SystemClock};
 use sqlx::SqlitePool;
 
@@ -92,6 +93,12 @@ impl Sqlite {
     #[must_use]
     pub fn queue(&self) -> SqliteQueue {
         SqliteQueue::new(self.clone())
+    }
+
+    /// Those that read; there is one more, which writes.
+    fn pool(&self) -> PoolState {
+        let idle = u32::try_from(self.readers.num_idle()).unwrap_or(u32::MAX);
+        PoolState { open: self.readers.size(), idle, most: self.readers.options().get_max_connections() }
     }
 
     /// Whether the file can be read, and written without waiting for ever.

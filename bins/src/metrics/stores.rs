@@ -8,6 +8,7 @@ use microserve_core::account::{Account, AccountId, AuthError, AuthStore, Email, 
 use microserve_core::api_key::{ApiKey, ApiKeyId, KeyDigest};
 use microserve_core::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fid};
 use microserve_core::job::{Job, JobError, JobId, JobStore, ListQuery};
+use microserve_core::pool::PoolState;
 use microserve_core::quota::Usage;
 
 use super::ports::Measured;
@@ -103,6 +104,10 @@ impl<P: AuthStore + ?Sized> AuthStore for Measured<P> {
         self.calls.run("forget_tallies", self.inner.forget_tallies(before)).await
     }
 
+    fn pool(&self) -> Option<PoolState> {
+        self.inner.pool()
+    }
+
     async fn ping(&self) -> Result<(), AuthError> {
         self.calls.run("ping", self.inner.ping()).await
     }
@@ -151,6 +156,10 @@ impl<P: JobStore + ?Sized> JobStore for Measured<P> {
 
     async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
         self.calls.run("queued_before", self.inner.queued_before(moment)).await
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        self.inner.pool()
     }
 
     async fn ping(&self) -> Result<(), JobError> {

@@ -125,6 +125,11 @@ async fn metrics_count_what_was_done_and_tell_nobodys_secrets() {
     for known in ["jobs_waiting", "oldest_waiting_job_age_seconds", "conversions_running"] {
         assert!(page.series.contains_key(&format!("microserve_{known}")), "{known}");
     }
+    for port in ["accounts", "jobs"] {
+        let of = |state: &str| page.get(&format!(r#"pool_connections{{port="{port}",state="{state}"}}"#));
+        let (used, idle, most) = (of("used"), of("idle"), of("most"));
+        assert!(used + idle >= 1.0 && used + idle <= most, "{port}: {used} used, {idle} idle, {most} at most");
+    }
     assert!((1.9..2.1).contains(&page.get("converted_sound_seconds_total")), "{}", page.text);
     let received = page.get(r#"http_received_bytes_total{route="/upload",method="POST"}"#);
     assert!((good as f64..=(good + bad + 2000) as f64).contains(&received), "{received} of {good} and {bad}");

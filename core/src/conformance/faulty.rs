@@ -33,6 +33,7 @@ use crate::blob::{Blob, BlobError, BlobInfo, BlobMeta, BlobStore, ByteStream, Fi
 use crate::dead_letters::{DeadLetters, Decide};
 use crate::job::{Job, JobError, JobId, JobStore, ListQuery};
 use crate::mail::{Accepted, Mail, MailError, Mailer};
+use crate::pool::PoolState;
 use crate::queue::{Consumer, Delivery, Message, Queue, QueueError, QueueName, Receipt, Settlement};
 use crate::quota::Usage;
 
@@ -364,6 +365,10 @@ impl<P: AuthStore + ?Sized> AuthStore for Faulty<P> {
         self.script.run("accounts.forget_tallies", self.inner.forget_tallies(before)).await
     }
 
+    fn pool(&self) -> Option<PoolState> {
+        self.inner.pool()
+    }
+
     async fn ping(&self) -> Result<(), AuthError> {
         self.script.run("accounts.ping", self.inner.ping()).await
     }
@@ -406,6 +411,10 @@ impl<P: JobStore + ?Sized> JobStore for Faulty<P> {
 
     async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError> {
         self.script.run("jobs.queued_before", self.inner.queued_before(moment)).await
+    }
+
+    fn pool(&self) -> Option<PoolState> {
+        self.inner.pool()
     }
 
     async fn ping(&self) -> Result<(), JobError> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Job, JobId, NotPossible, Policy, Status};
 use crate::account::AccountId;
+use crate::pool::PoolState;
 use crate::quota::Usage;
 use crate::retry::{Backoff, BoxError, Retryable};
 
@@ -80,6 +81,11 @@ pub trait JobStore: Send + Sync {
     /// # Errors
     /// [`JobError::Unavailable`], [`JobError::Internal`].
     async fn queued_before(&self, moment: Timestamp) -> Result<u64, JobError>;
+
+    /// The connections that it keeps to its server. None by default: it keeps none, or does not tell.
+    fn pool(&self) -> Option<PoolState> {
+        None
+    }
 
     /// Whether the store can be used right now. (Check: `ping_succeeds`.)
     ///

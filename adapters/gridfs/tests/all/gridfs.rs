@@ -110,6 +110,8 @@ async fn a_standalone_server_will_do() {
     jobs.insert(&job).await.unwrap();
     let job = jobs.update(job).await.unwrap();
     jobs.remove(&job).await.unwrap();
+    let pool = jobs.pool().unwrap();
+    assert!(pool.open >= 1 && pool.idle <= pool.open && pool.open <= pool.most, "{pool:?}");
 }
 
 #[tokio::test]

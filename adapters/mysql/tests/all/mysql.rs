@@ -232,6 +232,8 @@ async fn the_documented_rights_are_enough() {
     assert_eq!(daily.find_api_key(&key.digest).await.unwrap().as_ref(), Some(&key));
     assert_eq!(daily.api_keys(anna.id).await.unwrap(), std::slice::from_ref(&key));
     assert!(daily.delete_api_key(anna.id, key.id).await.unwrap());
+    let pool = daily.pool().unwrap();
+    assert!(pool.open >= 1 && pool.idle <= pool.open && pool.open <= pool.most, "{pool:?}");
     daily.delete(anna.id).await.unwrap();
 }
 
