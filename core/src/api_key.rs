@@ -336,6 +336,8 @@ mod tests {
         let hour = std::time::Duration::from_secs(3600);
         let soon = Some(crate::clock::later(clock.now(), hour));
         let (short, short_key) = keys.make(anna, new("short", &[Scope::Read], soon)).await.unwrap();
+        // Keys of the same moment are listed by their ids.
+        tokio::time::advance(std::time::Duration::from_millis(1)).await;
         let (long, long_key) = keys.make(anna, new("long", &[Scope::Upload], None)).await.unwrap();
         assert_eq!(keys.list(anna).await.unwrap(), [short.clone(), long.clone()]);
         let holder = async |key: &SecretString| keys.holder(key.expose_secret()).await.unwrap();
