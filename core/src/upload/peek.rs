@@ -46,10 +46,10 @@ enum Step {
 impl Preflight {
     /// The same bytes, which end in an error as soon as there is a verdict.
     pub(super) fn peeked<'a>(&self, body: ByteStream<'a>, length: Option<u64>, verdict: &Verdict) -> ByteStream<'a> {
-        let Ok(room) = Arc::clone(&self.beginnings).try_acquire_owned() else { return body };
         if length.is_some_and(|length| length <= PEEK_BYTES as u64) {
             return body;
         }
+        let Ok(room) = Arc::clone(&self.beginnings).try_acquire_owned() else { return body };
         let (preflight, verdict) = (self.clone(), Arc::clone(verdict));
         let peek = Peek { body, preflight, length, step: Step::Collecting(Vec::new(), room), verdict };
         stream::unfold(peek, |mut peek| async move { peek.next().await.map(|piece| (piece, peek)) }).boxed()
