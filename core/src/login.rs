@@ -111,7 +111,7 @@ impl Login {
 
     /// Makes an account, asked for from an address if that is known, which may ask so often only. If there is an account of
     /// this e-mail address already, nothing is made, and that is not told, by the time that it takes neither: the password
-    /// is hashed and something written all the same. Who may know finds out by logging in.
+    /// is hashed and the store asked all the same. Who may know finds out by logging in.
     ///
     /// # Errors
     /// [`LoginError::Weak`]; [`LoginError::Throttled`], [`LoginError::Busy`] and [`LoginError::Unavailable`]: try again;
@@ -122,20 +122,25 @@ impl Login {
         }
         let password = self.passwords.hash(password).await?;
         let (id, now) = (AccountId::random(), self.clock.now());
-        let taken = TallyName::of("registered", &email.canonical());
         let account =
             Account { id, email, password, admin: false, disabled: false, created_at: now, password_changed_at: now };
-        match self.accounts.insert(&account).await {
-            Ok(()) => info!(target: "audit", { account.id = %id }, "registered"),
-            Err(AuthError::AlreadyExists) => {
-                let earlier = self.accounts.tally(&taken).await?;
-                self.accounts.swap_tally(&taken, earlier, Some(Tally { count: 1, at: now })).await?;
-                info!(target: "audit", "refused to register an address again");
-                if earlier.is_none_or(|earlier| since(now, earlier.at) >= WINDOW) {
-                    self.tell_owner(account.email, now);
-                }
-            }
+        let made = match self.accounts.insert(&account).await {
+            Ok(()) => true,
+            Err(AuthError::AlreadyExists) => false,
             Err(err) => return Err(err.into()),
+        };
+        // Either way the store is read once, and written to twice; of that once in vain.
+        let again = TallyName::of("registered", &account.email.canonical());
+        let (earlier, told) = (self.accounts.tally(&again).await?, Tally { count: 1, at: now });
+        let from = if made { Some(Tally { count: 0, ..told }) } else { earlier };
+        self.accounts.swap_tally(&again, from, Some(told)).await?;
+        if made {
+            info!(target: "audit", { account.id = %id }, "registered");
+        } else {
+            info!(target: "audit", "refused to register an address again");
+            if earlier.is_none_or(|earlier| since(now, earlier.at) >= WINDOW) {
+                self.tell_owner(account.email, now);
+            }
         }
         Ok(())
     }
