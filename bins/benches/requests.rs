@@ -1,5 +1,5 @@
 //! Requests, measured: `microserve serve` as it is released beside a plain axum handler, in turns; and whether the time that a
-//! refused login takes tells who has an account. Prints Markdown. `make bench-requests` runs it.
+//! refused login takes tells who has an account, before and after that load. Prints Markdown. `make bench-requests` runs it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::disallowed_methods, missing_docs, reason = "a bench is no part of the library")]
 
@@ -215,20 +215,24 @@ async fn requests(port: u16, password: &str) {
     }
 }
 
-/// Refused logins, of accounts that are there and of some that are not, in turns.
-async fn logins(port: u16) {
+/// Which of a pair comes first, 0 or 1: neither always, and in no pattern that some habit of the server's could have too.
+fn first(n: usize) -> usize {
+    ((n as u32).wrapping_mul(0x9E37_79B9) >> 31) as usize
+}
+
+/// Refused logins, of accounts that are there and of some that are not, in pairs. `when` is part of their names.
+async fn logins(port: u16, when: &str) {
     let mut connection = Connection::open(port).await;
     for n in 0..LOGINS {
-        let newcomer = format!(r#"{{"email":"known{n}@example.com","password":"correct horse {n}"}}"#);
+        let newcomer = format!(r#"{{"email":"known{n}@{when}.example.com","password":"correct horse {n}"}}"#);
         let (status, _) = connection.ask(&request("POST", "/register", "", &newcomer)).await;
         assert_eq!(status, 201);
     }
     let mut times = [Vec::new(), Vec::new()];
     for n in 0..LOGINS {
-        // Neither is always the first of a pair.
-        for kind in [n % 2, 1 - n % 2] {
+        for kind in [first(n), 1 - first(n)] {
             let name = ["known", "other"][kind];
-            let login = request("POST", "/login", &basic(&format!("{name}{n}@example.com"), "a guess"), "");
+            let login = request("POST", "/login", &basic(&format!("{name}{n}@{when}.example.com"), "a guess"), "");
             let asked = Instant::now();
             let (status, _) = connection.ask(&login).await;
             times[kind].push(asked.elapsed().as_secs_f64() * 1000.0);
@@ -238,7 +242,8 @@ async fn logins(port: u16) {
     let area = auc(&times[0], &times[1]);
     let [known, other] = times.each_mut().map(|times| median(times));
     println!(
-        "\n2 × {LOGINS} refused logins: {known:.2} ms at accounts that are there, {other:.2} ms at others; AUC {area:.3}."
+        "\n2 × {LOGINS} refused logins, {when} the load: {known:.2} ms at accounts that are there, {other:.2} ms at others; \
+         AUC {area:.3}."
     );
 }
 
@@ -247,9 +252,9 @@ async fn registrations(port: u16) {
     let mut connection = Connection::open(port).await;
     let mut times = [Vec::new(), Vec::new()];
     for n in 0..LOGINS {
-        for kind in [n % 2, 1 - n % 2] {
+        for kind in [first(n), 1 - first(n)] {
             let name = ["known", "fresh"][kind];
-            let newcomer = format!(r#"{{"email":"{name}{n}@example.com","password":"correct horse {n}"}}"#);
+            let newcomer = format!(r#"{{"email":"{name}{n}@after.example.com","password":"correct horse {n}"}}"#);
             let asked = Instant::now();
             let (status, _) = connection.ask(&request("POST", "/register", "", &newcomer)).await;
             times[kind].push(asked.elapsed().as_secs_f64() * 1000.0);
@@ -275,7 +280,8 @@ async fn main() {
     let data = folder.path().join("data");
     let password = add_user(exe, &data, ANNA);
     let server = Server::start(exe, &data, &["--registration", "open"]);
+    logins(server.port(), "before").await;
     requests(server.port(), &password).await;
-    logins(server.port()).await;
+    logins(server.port(), "after").await;
     registrations(server.port()).await;
 }
