@@ -63,7 +63,7 @@ async fn main() -> Outcome<()> {
 }
 
 async fn account(email: &str, password: String) -> Outcome<Account> {
-    let (now, password) = (SystemClock.now(), Passwords::new(1)?.hash(password.into()).await?);
+    let (now, password) = (SystemClock.now(), Passwords::new(1).hash(password.into()).await?);
     let (id, email) = (AccountId::random(), email.parse()?);
     Ok(Account { id, email, password, admin: false, disabled: false, created_at: now, password_changed_at: now })
 }
@@ -141,7 +141,7 @@ fn microserve(accounts: Arc<dyn AuthStore>, shutdown: &Shutdown) -> Outcome<Rout
         shutdown: shutdown.clone(),
     });
     let auth = microserve::http::auth(Auth {
-        login: Login::new(accounts.clone(), Passwords::new(1)?, clock.clone()),
+        login: Login::new(accounts.clone(), Passwords::new(1), clock.clone()),
         api_keys: ApiKeys::new(accounts, clock.clone()),
         keys,
         verifier,

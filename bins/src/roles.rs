@@ -86,7 +86,7 @@ impl Roles {
         let keys = Arc::new(keys);
         let (kept, clock, stop) = (Arc::clone(&keys), Arc::clone(&self.clock), self.shutdown.clone());
         self.shutdown.spawn(async move { keys::keep_fresh(&kept, &folder, &*clock, &stop).await });
-        let mut passwords = Passwords::new(processors())?;
+        let mut passwords = Passwords::new(processors());
         if compat {
             passwords = passwords.with_plain_text();
         }

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::phc::PasswordHash as Phc;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,15 +10,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::account::PasswordHash;
 use crate::retry::BoxError;
 
+mod argon2id;
+
+use argon2id::{Check, Memory};
+
 /// Longer passwords are refused before they are hashed (bytes).
 pub const MAX_BYTES: usize = 1024;
 /// Shorter passwords can't be set (characters).
 pub const MIN_CHARS: usize = 8;
 
-// OWASP's first recommendation for Argon2id: 19 MiB, two passes, one lane.
-const MEMORY_KIB: u32 = 19_456;
-const PASSES: u32 = 2;
-const LANES: u32 = 1;
 const WAITING: usize = 64;
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -58,20 +55,17 @@ const COMMON: [&str; 24] = [
 pub struct Passwords {
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-    /// What the password of an unknown account is checked against, so that it takes as long as a known one's.
-    dummy: PasswordHash,
+    memory: Memory,
     plain_text: bool,
 }
 
 impl Passwords {
-    /// At most `parallel` hashes at a time, 19 MiB and one core each; 64 more may wait for two seconds.
-    ///
-    /// # Errors
-    /// [`PasswordError::Internal`] when the operating system gives no random numbers.
-    pub fn new(parallel: usize) -> Result<Self, PasswordError> {
-        let dummy = hash(b"nobody has this password")?;
+    /// At most `parallel` hashes at a time, 19 MiB and one core each; 64 more may wait for two seconds. The memory of four
+    /// stays allocated.
+    #[must_use]
+    pub fn new(parallel: usize) -> Self {
         let running = Arc::new(Semaphore::new(parallel.max(1)));
-        Ok(Self { running, waiting: Arc::new(Semaphore::new(WAITING)), dummy, plain_text: false })
+        Self { running, waiting: Arc::new(Semaphore::new(WAITING)), memory: Memory::default(), plain_text: false }
     }
 
     /// Also takes a stored text that is no hash for the password itself: [`Verdict::RightButWeak`]. For adopted tables,
@@ -95,7 +89,8 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`], [`PasswordError::Internal`].
     pub async fn rehash(&self, password: SecretString) -> Result<PasswordHash, PasswordError> {
-        self.run(move || hash(password.expose_secret().as_bytes())).await
+        let memory = self.memory.clone();
+        self.run(move || memory.hash(password.expose_secret().as_bytes())).await
     }
 
     /// Checks a password against an account's hash; without one, takes as long and says no.
@@ -103,19 +98,20 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`], [`PasswordError::Internal`].
     pub async fn verify(&self, hash: Option<&PasswordHash>, password: SecretString) -> Result<Verdict, PasswordError> {
-        let (known, dummy, plain_text) = (hash.cloned(), self.dummy.clone(), self.plain_text);
+        let (stored, memory, plain_text) = (hash.cloned(), self.memory.clone(), self.plain_text);
         self.run(move || {
             let password = password.expose_secret();
-            let Some(stored) = known.filter(|stored| Phc::new(stored.as_str()).is_ok() || plain_text) else {
-                // Whoever asks learns as little from the time that it takes.
-                verify(&dummy, password);
-                return Ok(Verdict::Wrong);
-            };
-            if Phc::new(stored.as_str()).is_ok() {
-                return Ok(verify(&stored, password));
+            let own = stored.as_ref().and_then(Check::stored);
+            let is_hash = own.is_some();
+            // Without a hash something is checked as well: whoever asks learns as little from the time that it takes.
+            let check = own.map_or_else(Check::nobodys, Ok)?;
+            let fits = password.len() <= MAX_BYTES;
+            let matches = memory.matches(&check, if fits { password.as_bytes() } else { &[] })? && fits;
+            if is_hash && matches {
+                return Ok(if check.weak { Verdict::RightButWeak } else { Verdict::Right });
             }
-            verify(&dummy, password);
-            Ok(if is_plain_text(&stored, password) { Verdict::RightButWeak } else { Verdict::Wrong })
+            let plain = plain_text && !is_hash && stored.is_some_and(|text| is_plain_text(&text, password));
+            Ok(if plain { Verdict::RightButWeak } else { Verdict::Wrong })
         })
         .await
     }
@@ -149,39 +145,11 @@ pub enum Verdict {
     Wrong,
 }
 
-fn argon2() -> Result<Argon2<'static>, PasswordError> {
-    let params =
-        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|err| PasswordError::Internal(err.to_string().into()))?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-fn hash(password: &[u8]) -> Result<PasswordHash, PasswordError> {
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|err| PasswordError::Internal(err.to_string().into()))?;
-    let phc: Phc = argon2()?
-        .hash_password_with_salt(password, &salt)
-        .map_err(|err| PasswordError::Internal(err.to_string().into()))?;
-    Ok(PasswordHash::from_stored(phc.to_string()))
-}
-
 /// Whether a stored text is the password itself. A hash of another kind is not: whoever has read it could log in by it.
 fn is_plain_text(stored: &PasswordHash, password: &str) -> bool {
     let stored = stored.as_str();
     let may_be = !stored.is_empty() && !stored.starts_with(['$', '{', '*']) && password.len() <= MAX_BYTES;
     may_be && bool::from(stored.as_bytes().ct_eq(password.as_bytes()))
-}
-
-/// A stored text that is no Argon2 hash never lets anybody in.
-fn verify(stored: &PasswordHash, password: &str) -> Verdict {
-    let (Ok(phc), Ok(argon2)) = (Phc::new(stored.as_str()), argon2()) else { return Verdict::Wrong };
-    let text: &str = if password.len() > MAX_BYTES { "" } else { password };
-    let matches = argon2.verify_password(text.as_bytes(), &phc).is_ok();
-    if !matches || password.len() > MAX_BYTES {
-        return Verdict::Wrong;
-    }
-    let weak = Params::try_from(&phc)
-        .map_or(true, |p| p.m_cost() < MEMORY_KIB || p.t_cost() < PASSES || phc.algorithm.as_str() != "argon2id");
-    if weak { Verdict::RightButWeak } else { Verdict::Right }
 }
 
 fn acceptable(password: &str) -> Result<(), PasswordError> {
@@ -215,6 +183,10 @@ pub enum PasswordError {
 
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::PasswordHasher;
+    use argon2::password_hash::phc::PasswordHash as Phc;
+    use argon2::{Algorithm, Argon2, Params, Version};
+
     use super::*;
 
     fn secret(text: &str) -> SecretString {
@@ -223,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_password_itself_is_right() {
-        let passwords = Passwords::new(2).unwrap();
+        let passwords = Passwords::new(2);
         let hash = passwords.hash(secret("correct horse")).await.unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
         assert_eq!(passwords.verify(Some(&hash), secret("correct horse")).await.unwrap(), Verdict::Right);
@@ -235,14 +207,14 @@ mod tests {
 
     #[tokio::test]
     async fn plain_text_in_the_store_lets_nobody_in() {
-        let passwords = Passwords::new(1).unwrap();
+        let passwords = Passwords::new(1);
         let stored = PasswordHash::from_stored("Admin123");
         assert_eq!(passwords.verify(Some(&stored), secret("Admin123")).await.unwrap(), Verdict::Wrong);
     }
 
     #[tokio::test]
     async fn plain_text_is_a_password_only_if_asked_for_and_no_hash() {
-        let passwords = Passwords::new(1).unwrap().with_plain_text();
+        let passwords = Passwords::new(1).with_plain_text();
         let stored = PasswordHash::from_stored("Admin123");
         assert_eq!(passwords.verify(Some(&stored), secret("Admin123")).await.unwrap(), Verdict::RightButWeak);
         assert_eq!(passwords.verify(Some(&stored), secret("admin123")).await.unwrap(), Verdict::Wrong);
@@ -259,13 +231,13 @@ mod tests {
         let old = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let phc: Phc = old.hash_password_with_salt(b"correct horse", &[7; 16]).unwrap();
         let stored = PasswordHash::from_stored(phc.to_string());
-        let passwords = Passwords::new(1).unwrap();
+        let passwords = Passwords::new(1);
         assert_eq!(passwords.verify(Some(&stored), secret("correct horse")).await.unwrap(), Verdict::RightButWeak);
     }
 
     #[tokio::test]
     async fn weak_passwords_can_not_be_set() {
-        let passwords = Passwords::new(1).unwrap();
+        let passwords = Passwords::new(1);
         for weak in ["", "short", "Password123", &"x".repeat(1025)] {
             assert!(matches!(passwords.hash(secret(weak)).await, Err(PasswordError::Weak(_))), "{weak}");
         }

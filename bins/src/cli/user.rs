@@ -119,7 +119,7 @@ async fn add(accounts: &dyn AuthStore, email: &Email, from_stdin: bool, admin: b
 /// A new account with a hashed password.
 pub(super) async fn account(email: &Email, password: SecretString, admin: bool) -> Result<Account, Failure> {
     let now = SystemClock.now();
-    let password = Passwords::new(1)?.hash(password).await?;
+    let password = Passwords::new(1).hash(password).await?;
     let id = AccountId::random();
     Ok(Account {
         id,
@@ -159,7 +159,7 @@ async fn list(accounts: &dyn AuthStore) -> Outcome {
 async fn passwd(accounts: &dyn AuthStore, email: &Email, from_stdin: bool) -> Outcome {
     let account = find(accounts, email).await?;
     let (password, made) = password(from_stdin)?;
-    let hash = Passwords::new(1)?.hash(password.clone()).await?;
+    let hash = Passwords::new(1).hash(password.clone()).await?;
     accounts.set_password(account.id, &hash, SystemClock.now()).await?;
     say(&format!("changed the password of {email}"));
     tell(&password, made)

@@ -129,7 +129,7 @@ impl World {
     /// What lets people in.
     pub fn auth(&self, registration: Registration, verifier: &Verifier) -> Auth {
         let clock = self.clock.clone();
-        let login = Login::new(self.accounts.clone(), Passwords::new(2).unwrap(), clock.clone());
+        let login = Login::new(self.accounts.clone(), Passwords::new(2), clock.clone());
         let api_keys = ApiKeys::new(self.accounts.clone(), clock.clone());
         Auth { login, api_keys, keys: self.keys.clone(), verifier: verifier.clone(), registration, clock }
     }
@@ -248,7 +248,7 @@ pub async fn answer(app: &Router, request: Request<Body>) -> Answer {
 pub async fn add_account(accounts: &MemoryAccounts, clock: &dyn Clock, email: &str) -> Account {
     // The hash of `PASSWORD`, made once: hashing is slow.
     static HASH: tokio::sync::OnceCell<PasswordHash> = tokio::sync::OnceCell::const_new();
-    let hash = HASH.get_or_init(|| async { Passwords::new(1).unwrap().hash(PASSWORD.into()).await.unwrap() }).await;
+    let hash = HASH.get_or_init(|| async { Passwords::new(1).hash(PASSWORD.into()).await.unwrap() }).await;
     let (id, email, now) = (AccountId::random(), email.parse().unwrap(), clock.now());
     let password = hash.clone();
     let account =
