@@ -1,11 +1,11 @@
-//! Argon2id (RFC 9106) in memory that is used again. 19 MiB that are allocated for each password cost half a hash's time
-//! more, or next to nothing, as the allocator and its past will have it: that hides from nobody who has an account, and
-//! makes a login slow.
+//! Argon2id (RFC 9106) in memory that is used again. Allocating 19 MiB for each password takes half a hash's time more, or
+//! next to nothing, as the thread has it that the password falls to: noise in a time that must tell nothing. And what
+//! allocators keep for each thread comes to hundreds of MiB.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
-use argon2::{Algorithm, Argon2, Block, Params, Version};
+use argon2::{Algorithm, Argon2, Block, MIN_SALT_LEN, Params, Version};
 use secrecy::zeroize::Zeroize;
 
 use super::PasswordError;
@@ -29,14 +29,15 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Against a stored hash; nothing if it is none of Argon2.
+    /// Against a stored hash; nothing if it is none of Argon2, or one that can't be computed.
     pub(super) fn stored(hash: &PasswordHash) -> Option<Self> {
         let phc = Phc::new(hash.as_str()).ok()?;
         let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
         let version = phc.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
         let params = Params::try_from(&phc).ok()?;
         let weak = algorithm != Algorithm::Argon2id || params.m_cost() < MEMORY_KIB || params.t_cost() < PASSES;
-        Some(Self { argon2: Argon2::new(algorithm, version, params), salt: phc.salt?, hash: phc.hash?, weak })
+        let salt = phc.salt.filter(|salt| salt.len() >= MIN_SALT_LEN)?;
+        Some(Self { argon2: Argon2::new(algorithm, version, params), salt, hash: phc.hash?, weak })
     }
 
     /// Against a hash that is nobody's, as costly as one that is made today. Another one each time, as accounts have.
@@ -78,7 +79,10 @@ impl Memory {
         let mut blocks = self.kept().pop().unwrap_or_default();
         let needed = argon2.params().block_count();
         if blocks.len() < needed {
-            blocks = vec![Block::new(); needed].into_boxed_slice();
+            let mut larger = Vec::new();
+            larger.try_reserve_exact(needed).map_err(internal)?;
+            larger.resize(needed, Block::new());
+            blocks = larger.into_boxed_slice();
         }
         let mut hash = [0; Output::MAX_LENGTH];
         let hash = hash.get_mut(..length).ok_or_else(|| internal("a hash is too long"))?;
@@ -176,6 +180,8 @@ mod tests {
             "$argon2id$v=19$m=19456,t=2,p=1$",
             "$2b$12$R9h/cIPz0gi",
             "$pbkdf2-sha256$i=1$AAAAAAAAAAA$AAAA",
+            // A salt of four bytes: RFC 9106 has eight at least (section 3.1).
+            "$argon2id$v=19$m=19456,t=2,p=1$AAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
             assert!(Check::stored(&PasswordHash::from_stored(text)).is_none(), "{text}");
         }
