@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash as Phc, Salt};
-use argon2::{Algorithm, Argon2, Block, MIN_SALT_LEN, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use secrecy::zeroize::Zeroize;
 
 use super::PasswordError;
@@ -29,15 +29,14 @@ pub(super) struct Check {
 }
 
 impl Check {
-    /// Against a stored hash; nothing if it is none of Argon2, or one that can't be computed.
+    /// Against a stored hash; nothing if it is none of Argon2.
     pub(super) fn stored(hash: &PasswordHash) -> Option<Self> {
         let phc = Phc::new(hash.as_str()).ok()?;
         let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
         let version = phc.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
         let params = Params::try_from(&phc).ok()?;
         let weak = algorithm != Algorithm::Argon2id || params.m_cost() < MEMORY_KIB || params.t_cost() < PASSES;
-        let salt = phc.salt.filter(|salt| salt.len() >= MIN_SALT_LEN)?;
-        Some(Self { argon2: Argon2::new(algorithm, version, params), salt, hash: phc.hash?, weak })
+        Some(Self { argon2: Argon2::new(algorithm, version, params), salt: phc.salt?, hash: phc.hash?, weak })
     }
 
     /// Against a hash that is nobody's, as costly as one that is made today. Another one each time, as accounts have.
