@@ -125,24 +125,33 @@ impl Login {
         let account =
             Account { id, email, password, admin: false, disabled: false, created_at: now, password_changed_at: now };
         let made = match self.accounts.insert(&account).await {
-            Ok(()) => true,
-            Err(AuthError::AlreadyExists) => false,
+            Ok(()) => {
+                info!(target: "audit", { account.id = %id }, "registered");
+                true
+            }
+            Err(AuthError::AlreadyExists) => {
+                info!(target: "audit", "refused to register an address again");
+                false
+            }
             Err(err) => return Err(err.into()),
         };
-        // Either way the store is read once, and written to twice; of that once in vain.
-        let again = TallyName::of("registered", &account.email.canonical());
-        let (earlier, told) = (self.accounts.tally(&again).await?, Tally { count: 1, at: now });
-        let from = if made { Some(Tally { count: 0, ..told }) } else { earlier };
-        self.accounts.swap_tally(&again, from, Some(told)).await?;
-        if made {
-            info!(target: "audit", { account.id = %id }, "registered");
-        } else {
-            info!(target: "audit", "refused to register an address again");
-            if earlier.is_none_or(|earlier| since(now, earlier.at) >= WINDOW) {
-                self.tell_owner(account.email, now);
-            }
+        let asked_lately = self.asked_lately(&account.email, made, now).await;
+        // What is made is made, whatever became of that.
+        if !made && !asked_lately? {
+            self.tell_owner(account.email, now);
         }
         Ok(())
+    }
+
+    /// Whether somebody has asked lately for an address that has an account; remembers that somebody does now, unless the
+    /// account was `made` just now. Then the store is asked the same in vain, as it was in vain before to make one that is
+    /// there: both take as long.
+    async fn asked_lately(&self, email: &Email, made: bool, now: Timestamp) -> Result<bool, AuthError> {
+        let name = TallyName::of("registered", &email.canonical());
+        let (earlier, asked) = (self.accounts.tally(&name).await?, Tally { count: 1, at: now });
+        let from = if made { Some(Tally { count: 0, ..asked }) } else { earlier };
+        self.accounts.swap_tally(&name, from, Some(asked)).await?;
+        Ok(earlier.is_some_and(|earlier| since(now, earlier.at) < WINDOW))
     }
 
     /// In a task: whoever asked learns nothing by the time that it takes.
