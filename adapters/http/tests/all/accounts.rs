@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use microserve_core::Shutdown;
 use microserve_core::account::AuthStore;
+use microserve_core::clock::SystemClock;
 use microserve_core::job::{JobStore, ListQuery};
 use microserve_core::login::Owners;
 use microserve_core::memory::MemoryMailer;
@@ -17,6 +19,7 @@ use microserve_http::{Auth, AuthService, Registration, Verifier, accounts_elsewh
 use serde_json::{Value, json};
 
 use crate::common::{Answer, LIMIT, PASSWORD, World, answer, file, login, request, upload, wav};
+use crate::tokens::Outage;
 
 const NEW: &str = "battery staple";
 
@@ -110,6 +113,22 @@ async fn what_is_no_registration_is_refused_with_a_word_why() {
         refused.expect(400, "malformed_body");
         assert!(!String::from_utf8_lossy(&refused.body).contains(NEW), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn an_account_that_is_made_is_told_of_whatever_the_store_does_next() {
+    let outage = Arc::new(Outage::default());
+    let around = outage.clone();
+    let mut world = World::with(Arc::new(SystemClock), move |accounts| {
+        around.accounts.set(accounts).ok();
+        around
+    })
+    .await;
+    world.rebuild(Registration::Open, Quota::default());
+    outage.insert_is_last.store(true, Ordering::Relaxed);
+    assert_eq!(register(&world, "bea@example.com", None).await.status, StatusCode::CREATED);
+    outage.down.store(false, Ordering::Relaxed);
+    assert_eq!(world.send(login("bea@example.com", PASSWORD)).await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -271,6 +271,8 @@ async fn tokens_work_while_the_account_store_is_down() {
 pub(crate) struct Outage {
     pub(crate) accounts: std::sync::OnceLock<Arc<dyn AuthStore>>,
     pub(crate) down: AtomicBool,
+    /// It goes away once it has made an account.
+    pub(crate) insert_is_last: AtomicBool,
 }
 
 impl Outage {
@@ -285,7 +287,9 @@ impl Outage {
 #[async_trait]
 impl AuthStore for Outage {
     async fn insert(&self, account: &Account) -> Result<(), AuthError> {
-        self.get()?.insert(account).await
+        let inserted = self.get()?.insert(account).await;
+        self.down.fetch_or(self.insert_is_last.load(Ordering::Relaxed), Ordering::Relaxed);
+        inserted
     }
 
     async fn find(&self, email: &Email) -> Result<Option<Account>, AuthError> {
